@@ -1,0 +1,100 @@
+"""The experiments: the one place that says what each of them is.
+
+Training, export, evaluation, the demo and README's table all read `EXPERIMENTS`; adding a network
+to the project starts with adding a line here.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Mode(StrEnum):
+    """How the two networks are trained."""
+
+    SPLIT = "split"
+    """Decom-Net to the end first, then Enhance-Net on the frozen Decom-Net (as in the paper)."""
+    JOIN = "join"
+    """Both at once, on the sum of their losses."""
+
+
+class Upsampling(StrEnum):
+    """How Enhance-Net's decoder doubles the size of a feature map."""
+
+    RESIZE = "resize"
+    """Nearest-neighbour resize, then a 3×3 convolution (as in the paper)."""
+    TRANSPOSED = "transposed"
+    """One 3×3 transposed convolution of stride 2."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One way to build and train RetinexNet.
+
+    Attributes:
+        name: identifier in file names, flags and the Python API.
+        title: what a person reads above its pictures.
+        summary: one sentence that tells it from the others.
+        mode: whether its networks are trained separately or together.
+        upsampling: the decoder of its Enhance-Net.
+        ignore_enhance: there is no Enhance-Net: Î = 1, so the output is the reflectance.
+    """
+
+    name: str
+    title: str
+    summary: str
+    mode: Mode
+    upsampling: Upsampling = Upsampling.RESIZE
+    ignore_enhance: bool = False
+
+
+EXPERIMENTS: dict[str, Experiment] = {
+    experiment.name: experiment
+    for experiment in (
+        Experiment(
+            name="split_resize",
+            title="Split, resize",
+            summary="Decom-Net first, then Enhance-Net with resize + convolution: the paper.",
+            mode=Mode.SPLIT,
+        ),
+        Experiment(
+            name="split_transposed",
+            title="Split, transposed",
+            summary="The same Decom-Net; Enhance-Net grows with transposed convolutions.",
+            mode=Mode.SPLIT,
+            upsampling=Upsampling.TRANSPOSED,
+        ),
+        Experiment(
+            name="join",
+            title="Join",
+            summary="Decom-Net and Enhance-Net trained together on the sum of their losses.",
+            mode=Mode.JOIN,
+        ),
+        Experiment(
+            name="join_ignore_enhance",
+            title="Join, no Enhance-Net",
+            summary="Trained together with Enhance-Net ignored: the output is the reflectance.",
+            mode=Mode.JOIN,
+            ignore_enhance=True,
+        ),
+    )
+}
+
+
+def find_experiment(mode: Mode, upsampling: Upsampling, ignore_enhance: bool) -> Experiment:
+    """Return the experiment that trains in this way.
+
+    Raises:
+        ValueError: no experiment does; the message lists those that exist.
+    """
+    wanted = (mode, upsampling, ignore_enhance)
+    for experiment in EXPERIMENTS.values():
+        if (experiment.mode, experiment.upsampling, experiment.ignore_enhance) == wanted:
+            return experiment
+    known = "; ".join(
+        f"{e.name}: mode {e.mode}, upsampling {e.upsampling}, ignore_enhance {e.ignore_enhance}"
+        for e in EXPERIMENTS.values()
+    )
+    raise ValueError(
+        f"no experiment has mode {mode}, upsampling {upsampling}, ignore_enhance "
+        f"{ignore_enhance}. Those there are: {known}"
+    )

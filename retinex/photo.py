@@ -1,0 +1,151 @@
+"""Reading and writing photos: any file Pillow opens ↔ 8-bit RGB, nothing of the original lost."""
+
+import io
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, ImageOps
+
+Pixels = NDArray[np.uint8]
+"""An image in memory: (height, width, 3) RGB or (height, width) gray, uint8."""
+
+PhotoSource = str | Path | bytes | IO[bytes] | Image.Image | NDArray[np.uint8] | NDArray[np.uint16]
+"""What `open_photo` takes: a path, a file's bytes, an open file, a Pillow image or an array."""
+
+JPEG_QUALITY = 95
+
+
+class PhotoError(ValueError):
+    """A file or an array isn't a photo that can be enhanced; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo as the networks take it, and what its file held besides colours.
+
+    Attributes:
+        rgb: (height, width, 3) uint8, upright.
+        alpha: (height, width) uint8 transparency, or None.
+        exif: the file's EXIF block with orientation reset, empty if it had none.
+        icc_profile: the colour profile the values of `rgb` refer to, or None (sRGB is assumed).
+    """
+
+    rgb: Pixels
+    alpha: Pixels | None = None
+    exif: bytes = b""
+    icc_profile: bytes | None = None
+
+
+def open_photo(source: PhotoSource, max_pixels: int | None = None) -> Photo:
+    """Read a photo of any mode: gray, palette, transparent, CMYK, 8 or 16 bits a channel.
+
+    EXIF orientation is applied. 16-bit values are scaled to 8 bits; floating-point pixels are
+    taken as [0, 1]. CMYK is converted to sRGB by its colour profile if it has one; other profiles
+    are kept, the values untouched. Arrays are (h, w), (h, w, 1), (h, w, 3) or (h, w, 4) RGB(A).
+
+    Raises:
+        PhotoError: not a readable picture, or more than `max_pixels` pixels.
+        FileNotFoundError: `source` is a path without a file.
+    """
+    if isinstance(source, np.ndarray):
+        return _photo_from_array(source, max_pixels)
+    if isinstance(source, Image.Image):
+        return _photo_from_image(source, max_pixels)
+    name = source if isinstance(source, str | Path) else "this file"
+    file = io.BytesIO(source) if isinstance(source, bytes) else source
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of large files; how large is too large is for `max_pixels` to say.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(file) as image:
+                return _photo_from_image(image, max_pixels)
+    except (FileNotFoundError, PhotoError):
+        raise
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise PhotoError(
+            f"{name} can't be read as a photo ({error}). Use a JPEG, PNG, TIFF or WebP file."
+        ) from error
+
+
+def save_photo(rgb: Pixels, path: str | Path, original: Photo) -> None:
+    """Write `rgb` in the format of `path`'s extension with all that `original` had besides colours.
+
+    EXIF and the colour profile are kept; so is transparency, where the format has it. JPEG is
+    written at quality 95 with full colour resolution.
+
+    Raises:
+        ValueError: Pillow knows no format of this extension.
+    """
+    image = Image.fromarray(rgb)
+    path = Path(path)
+    is_jpeg = path.suffix.lower() in {".jpg", ".jpeg"}
+    if original.alpha is not None and not is_jpeg:
+        image.putalpha(Image.fromarray(original.alpha))
+    options = {"quality": JPEG_QUALITY, "subsampling": "4:4:4"} if is_jpeg else {}
+    image.save(path, exif=original.exif, icc_profile=original.icc_profile, **options)
+
+
+def _check_size(width: int, height: int, max_pixels: int | None) -> None:
+    if width < 1 or height < 1:
+        raise PhotoError(f"the photo is empty: {width}×{height} pixels")
+    if max_pixels is not None and width * height > max_pixels:
+        raise PhotoError(
+            f"the photo has {width}×{height} pixels ({width * height / 1e6:.1f} megapixels); "
+            f"the limit is {max_pixels / 1e6:g} megapixels. Make it smaller first."
+        )
+
+
+def _photo_from_array(pixels: NDArray[np.uint8] | NDArray[np.uint16], limit: int | None) -> Photo:
+    if pixels.ndim == 2:
+        pixels = pixels[:, :, None]
+    if pixels.ndim != 3 or pixels.shape[2] not in {1, 3, 4}:
+        raise PhotoError(
+            f"an array of shape {pixels.shape} is no photo: pass (height, width), "
+            "(height, width, 3) RGB or (height, width, 4) RGBA"
+        )
+    _check_size(pixels.shape[1], pixels.shape[0], limit)
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise PhotoError(f"an array of {pixels.dtype} is no photo: pass uint8 or uint16 values")
+    eight_bit = _to_eight_bit(pixels)
+    rgb = np.ascontiguousarray(np.broadcast_to(eight_bit[:, :, :3], (*pixels.shape[:2], 3)))
+    return Photo(rgb, alpha=eight_bit[:, :, 3] if pixels.shape[2] == 4 else None)
+
+
+def _photo_from_image(image: Image.Image, limit: int | None) -> Photo:
+    _check_size(image.width, image.height, limit)
+    image = ImageOps.exif_transpose(image)
+    exif = image.getexif().tobytes() if image.getexif() else b""
+    icc_profile: bytes | None = image.info.get("icc_profile")
+    if image.mode == "CMYK" and icc_profile:
+        image, icc_profile = _cmyk_to_srgb(image, icc_profile), None
+    elif image.mode in {"CMYK", "L", "LA", "I", "F"} or image.mode.startswith("I;16"):
+        icc_profile = None  # describes ink or gray, not the RGB values made of them below
+    if image.mode in {"I", "F"} or image.mode.startswith("I;16"):
+        image = Image.fromarray(_to_eight_bit(np.asarray(image)))
+    if not image.has_transparency_data:
+        return Photo(np.asarray(image.convert("RGB")), None, exif, icc_profile)
+    rgba = np.asarray(image.convert("RGBA"))
+    return Photo(np.ascontiguousarray(rgba[:, :, :3]), rgba[:, :, 3], exif, icc_profile)
+
+
+def _cmyk_to_srgb(image: Image.Image, icc_profile: bytes) -> Image.Image:
+    try:
+        converted = ImageCms.profileToProfile(
+            image, io.BytesIO(icc_profile), ImageCms.createProfile("sRGB"), outputMode="RGB"
+        )
+    except ImageCms.PyCMSError:  # a broken profile: Pillow's plain conversion is what is left
+        return image.convert("RGB")
+    assert converted is not None  # None is returned only with inPlace=True
+    return converted
+
+
+def _to_eight_bit(pixels: NDArray[np.generic]) -> Pixels:
+    """Scale uint16 (also when held in int32) from 0…65535 and floats from [0, 1] to 0…255."""
+    if pixels.dtype == np.uint8:
+        return pixels.astype(np.uint8, copy=False)
+    white = 1.0 if np.issubdtype(pixels.dtype, np.floating) else 65535.0
+    return np.rint(pixels.astype(np.float64).clip(0, white) * (255.0 / white)).astype(np.uint8)

@@ -1,0 +1,109 @@
+"""Two kinds of files: the state of a run, to resume it, and released weights, to use them.
+
+A run's state is read with PyTorch's restricted unpickler, released weights are safetensors with a
+JSON file of the same name beside them: nothing here can run code from a file.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from retinex.experiments import EXPERIMENTS, Experiment
+from retinex.training.networks import DecomNet, RetinexNet
+
+Facts = dict[str, Any]
+"""What is known of released weights: experiment, licence, data, arguments, losses."""
+
+
+class CheckpointError(ValueError):
+    """A checkpoint can't be used as asked; the message says why."""
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a temporary file, then move it to `path`: never half a file there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(path.name + ".unfinished")
+    write(unfinished)
+    with unfinished.open("rb") as file:
+        os.fsync(file.fileno())
+    os.replace(unfinished, path)
+
+
+def save_state(path: Path, state: dict[str, Any], rng: np.random.Generator) -> None:
+    """Write `state` and that of both random generators (PyTorch's and `rng`) to `path`."""
+    random_state = {"torch": torch.get_rng_state(), "numpy": json.dumps(rng.bit_generator.state)}
+    write_atomically(path, lambda file: torch.save(state | {"random": random_state}, file))
+
+
+def load_state(path: Path, rng: np.random.Generator) -> dict[str, Any]:
+    """Read what `save_state` wrote; sets both random generators to where they were.
+
+    Raises:
+        CheckpointError: the file isn't such a state.
+    """
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        torch.set_rng_state(state["random"]["torch"])
+        rng.bit_generator.state = json.loads(state["random"]["numpy"])
+    except Exception as error:  # torch.load raises whatever the bytes lead it to
+        raise CheckpointError(f"{path} isn't the state of a run ({error})") from error
+    return state
+
+
+def save_weights(path: Path, net: RetinexNet, facts: Facts) -> None:
+    """Write `net` to `path` (.safetensors) and `facts` to the .json beside it."""
+    weights = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
+    write_atomically(path, lambda file: save_file(weights, file))
+    text = json.dumps(facts, indent=2) + "\n"
+    write_atomically(path.with_suffix(".json"), lambda file: file.write_text(text))
+
+
+def load_weights(path: Path) -> tuple[RetinexNet, Experiment, Facts]:
+    """Read released weights: the network in evaluation mode, its experiment and its facts.
+
+    Raises:
+        CheckpointError: a file is missing, or the weights don't fit the experiment named.
+    """
+    facts_path = path.with_suffix(".json")
+    for file in (path, facts_path):
+        if not file.is_file():
+            raise CheckpointError(f"there is no {file}; train it first with train.py")
+    facts: Facts = json.loads(facts_path.read_text())
+    experiment = EXPERIMENTS.get(facts.get("experiment", ""))
+    if experiment is None:
+        raise CheckpointError(
+            f"{facts_path} names the experiment {facts.get('experiment')!r}; "
+            f"known are {', '.join(EXPERIMENTS)}"
+        )
+    net = RetinexNet(experiment)
+    try:
+        net.load_state_dict(load_file(path))
+    except RuntimeError as error:
+        raise CheckpointError(f"{path} doesn't fit {experiment.name}: {error}") from error
+    return net.eval(), experiment, facts
+
+
+def load_decom(path: Path, decom: DecomNet) -> None:
+    """Copy the Decom-Net of the released weights `path` into `decom`.
+
+    Raises:
+        CheckpointError: no such file, or no such Decom-Net in it.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"there is no {path} to take a Decom-Net from")
+    prefix = "decom."
+    weights = {
+        name.removeprefix(prefix): tensor
+        for name, tensor in load_file(path).items()
+        if name.startswith(prefix)
+    }
+    try:
+        decom.load_state_dict(weights)
+    except RuntimeError as error:
+        raise CheckpointError(f"{path} holds no Decom-Net of ours: {error}") from error

@@ -1,0 +1,110 @@
+"""Optional experiment trackers behind two calls; a run's CSV file is written whatever is chosen."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from PIL import Image
+
+
+class TrackerName(StrEnum):
+    """A tracker `train.py` can log to; all but `NONE` need `pip install 'retinex[track]'`."""
+
+    NONE = "none"
+    TRACKIO = "trackio"
+    """Local dashboard, no account."""
+    WANDB = "wandb"
+    """Weights & Biases; WANDB_MODE=offline works without an account."""
+    TENSORBOARD = "tensorboard"
+
+
+class Tracker(Protocol):
+    """Where the numbers and pictures of a run go."""
+
+    def log(self, numbers: dict[str, float], step: int) -> None:
+        """Record the numbers of one epoch."""
+
+    def log_image(self, name: str, path: Path, step: int) -> None:
+        """Record the picture at `path`."""
+
+    def finish(self) -> None:
+        """Write out what is pending."""
+
+
+def start_tracker(name: TrackerName, run: str, folder: Path, settings: dict[str, Any]) -> Tracker:
+    """Start recording the run called `run`; local files go below `folder`.
+
+    Raises:
+        ModuleNotFoundError: the tracker's package isn't installed.
+    """
+    match name:
+        case TrackerName.NONE:
+            return NoTracker()
+        case TrackerName.TENSORBOARD:
+            return TensorBoardTracker(folder / "tensorboard")
+        case TrackerName.TRACKIO | TrackerName.WANDB:
+            return WandbTracker(name, run, folder, settings)
+
+
+class NoTracker:
+    """Records nothing."""
+
+    def log(self, numbers: dict[str, float], step: int) -> None:
+        """Do nothing."""
+
+    def log_image(self, name: str, path: Path, step: int) -> None:
+        """Do nothing."""
+
+    def finish(self) -> None:
+        """Do nothing."""
+
+
+class WandbTracker:
+    """Records to wandb, or to trackio, which has the same interface."""
+
+    def __init__(self, name: TrackerName, run: str, folder: Path, settings: dict[str, Any]) -> None:
+        if name is TrackerName.WANDB:
+            import wandb as module
+
+            module.init(project="retinex", name=run, dir=folder, config=settings)
+        else:
+            import trackio as module
+
+            module.init(project="retinex", name=run, config=settings)
+        self._module: Any = module
+
+    def log(self, numbers: dict[str, float], step: int) -> None:
+        """Record the numbers of one epoch."""
+        self._module.log(numbers, step=step)
+
+    def log_image(self, name: str, path: Path, step: int) -> None:
+        """Record the picture at `path`."""
+        self._module.log({name: self._module.Image(str(path))}, step=step)
+
+    def finish(self) -> None:
+        """Wait until everything is recorded."""
+        self._module.finish()
+
+
+class TensorBoardTracker:
+    """Records event files for TensorBoard."""
+
+    def __init__(self, folder: Path) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(str(folder))
+
+    def log(self, numbers: dict[str, float], step: int) -> None:
+        """Record the numbers of one epoch."""
+        for name, value in numbers.items():
+            self._writer.add_scalar(name, value, step)
+
+    def log_image(self, name: str, path: Path, step: int) -> None:
+        """Record the picture at `path`."""
+        pixels = np.asarray(Image.open(path).convert("RGB"))
+        self._writer.add_image(name, pixels, step, dataformats="HWC")
+
+    def finish(self) -> None:
+        """Write out what is pending."""
+        self._writer.close()

@@ -1,0 +1,398 @@
+"""Train an experiment: `python train.py --help` shows the choices and where to get datasets.
+
+The story: load the pairs, build the network, and in each phase of the experiment repeat an epoch
+of random crops, a validation, a line in log.csv and a state to resume from; release the weights.
+"""
+
+import argparse
+import csv
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from retinex.experiments import Experiment, Mode, Upsampling, find_experiment
+from retinex.training.checkpoints import (
+    CheckpointError,
+    Facts,
+    load_decom,
+    load_state,
+    save_state,
+    save_weights,
+    write_atomically,
+)
+from retinex.training.grids import stage_grid
+from retinex.training.networks import RetinexNet
+from retinex.training.pairs import (
+    DatasetError,
+    Pair,
+    central_crop,
+    check_crop,
+    load_pairs,
+    split_by_scene,
+    training_batches,
+    validation_batches,
+)
+from retinex.training.phases import Losses, Phase, build_optimizer, phase_losses, phases_of
+from retinex.training.precision import (
+    Precision,
+    autocast_for,
+    resolve_precision,
+    training_device,
+)
+from retinex.training.schedules import Schedule, build_schedule, step_schedule
+from retinex.training.trackers import Tracker, TrackerName, start_tracker
+
+GRID_PHOTOS = 3
+GRID_PHOTO_SIZE = 600
+NO_INFLUENCE = {"out", "resume", "tracker", "s_epochs"}
+"""Arguments that may change between a run and its resumption."""
+LOG_COLUMNS = (
+    "phase",
+    "epoch",
+    "learning_rate",
+    "train_decom",
+    "train_enhance",
+    "val_decom",
+    "val_enhance",
+    "seconds",
+)
+HELP_EPILOG = """\
+the four experiments:
+  python train.py -e 200                  split_resize
+  python train.py -e 200 -t True          split_transposed
+  python train.py -e 200 -m join          join
+  python train.py -e 200 -m join -i True  join_ignore_enhance
+
+where the datasets come from:
+  LOL, 485 + 15 real pairs, and the paper's synthetic pairs, made from RAISE photos:
+    https://daooshee.github.io/BMVC2018website/
+    Unpack LOLdataset.zip so that data/lol/our485/low and data/lol/our485/high exist.
+  Pairs of your own: --data FOLDER with FOLDER/low and FOLDER/high, equal names, any sizes.
+  No pairs at all: --photos FOLDER of normal photos, which are darkened at random
+    (retinex/low_light.py describes how).
+"""
+
+
+@dataclass
+class Run:
+    """One training run and all it works on."""
+
+    args: argparse.Namespace
+    experiment: Experiment
+    folder: Path
+    net: RetinexNet
+    device: torch.device
+    precision: Precision
+    autocast: torch.autocast
+    training: list[Pair]
+    validation: list[Pair]
+    rng: np.random.Generator
+    tracker: Tracker
+    log: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def state_path(self) -> Path:
+        """The file to resume from."""
+        return self.folder / "last.pt"
+
+
+class LossMeans:
+    """Means of losses over pairs, added batch by batch."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, float] = {}
+        self._pairs = 0
+
+    def add(self, losses: Losses, pairs: int) -> None:
+        """Add the mean losses of a batch of `pairs` pairs."""
+        self._pairs += pairs
+        for name, loss in losses.items():
+            self._sums[name] = self._sums.get(name, 0.0) + loss.item() * pairs
+
+    def compute(self) -> dict[str, float]:
+        """Return the mean of each loss over all pairs added."""
+        return {name: total / self._pairs for name, total in self._sums.items()}
+
+
+def main() -> None:
+    """Train the experiment the command line asks for."""
+    args = parse_arguments()
+    try:
+        train(args)
+    except (CheckpointError, DatasetError) as error:
+        raise SystemExit(f"train.py: {error}") from error
+
+
+def train(args: argparse.Namespace) -> None:
+    """Train every phase of the experiment and release its weights into the run's folder."""
+    run = start_run(args)
+    phases = phases_of(run.experiment)
+    if args.decom is not None:
+        load_decom(args.decom, run.net.decom)
+        phases.remove(Phase.DECOM)
+    saved = resume(run) if run.state_path.exists() else None
+    if saved is not None:
+        phases = phases[phases.index(Phase(saved["phase"])) :]
+    for phase in phases:
+        train_phase(run, phase, saved)
+        saved = None
+    run.tracker.finish()
+    weights = run.folder / f"{run.experiment.name}.safetensors"
+    save_weights(weights, run.net, describe(run))
+    print(f"trained weights: {weights}\nnext: python export_onnx.py {weights}")
+
+
+def start_run(args: argparse.Namespace) -> Run:
+    """Load the pairs and build an untrained network."""
+    experiment: Experiment = args.experiment
+    folder: Path = args.out / experiment.name
+    if (folder / "last.pt").exists() and not args.resume:
+        raise CheckpointError(f"{folder} holds a run: continue it with --resume or change --out")
+    pairs = load_pairs(args.data, args.photos)
+    check_crop(pairs, args.crop)
+    training, validation = split_by_scene(pairs, args.val_share, args.seed)
+    device = training_device()
+    precision = resolve_precision(args.precision, device)
+    torch.manual_seed(args.seed)
+    net = RetinexNet(experiment).to(device, memory_format=torch.channels_last)
+    print(
+        f"{experiment.name}: {len(training)} training and {len(validation)} validation pairs, "
+        f"{device.type}, {precision}; everything goes into {folder}"
+    )
+    return Run(
+        args=args,
+        experiment=experiment,
+        folder=folder,
+        net=net,
+        device=device,
+        precision=precision,
+        autocast=autocast_for(precision, device),
+        training=training,
+        validation=validation,
+        rng=np.random.default_rng(args.seed),
+        tracker=start_tracker(args.tracker, experiment.name, folder, settings_of(args)),
+    )
+
+
+def settings_of(args: argparse.Namespace) -> dict[str, Any]:
+    """All arguments that influence the result, in plain types and without folders' parents."""
+    settings: dict[str, Any] = {}
+    for name, value in vars(args).items():
+        if name == "experiment":
+            settings[name] = value.name
+        elif name in {"data", "photos"}:
+            settings[name] = [path.name for path in value]
+        elif name == "decom":
+            settings[name] = value and value.name
+        elif name not in NO_INFLUENCE:
+            settings[name] = value
+    return settings
+
+
+def resume(run: Run) -> dict[str, Any]:
+    """Put `run` where it was when its state was written; return that state."""
+    saved = load_state(run.state_path, run.rng)
+    settings = settings_of(run.args)
+    changed = [name for name in settings if settings[name] != saved["settings"].get(name)]
+    if changed:
+        before = ", ".join(f"{name} {saved['settings'].get(name)}" for name in changed)
+        raise CheckpointError(f"{run.folder} was started with {before}; resume it with the same")
+    run.net.load_state_dict(saved["net"])
+    run.log = saved["log"]
+    print(f"resuming after {saved['phase']} epoch {saved['epoch']}")
+    return saved
+
+
+def train_phase(run: Run, phase: Phase, saved: dict[str, Any] | None) -> None:
+    """Train one phase to its end, from where `saved` left it if that isn't None."""
+    epochs: int = run.args.n_epochs
+    optimizer = build_optimizer(run.net, phase, run.args.decom_lr, run.args.rel_lr)
+    schedule = build_schedule(run.args.scheduler, optimizer, epochs)
+    done = 0
+    if saved is not None:
+        optimizer.load_state_dict(saved["optimizer"])
+        schedule.load_state_dict(saved["schedule"])
+        done = saved["epoch"]
+
+    steps = -(-len(run.training) // run.args.batch_size)
+    bar = tqdm(total=epochs * steps, initial=done * steps, desc=phase, unit="batch")
+    for epoch in range(done + 1, epochs + 1):
+        started = time.monotonic()
+        learning_rate = optimizer.param_groups[-1]["lr"]
+        train_losses = train_epoch(run, phase, optimizer, bar)
+        val_losses = validate(run, phase)
+        step_schedule(schedule, sum(val_losses.values()))
+        row = {"phase": str(phase), "epoch": epoch, "learning_rate": learning_rate}
+        row |= {f"train_{name}": value for name, value in train_losses.items()}
+        row |= {f"val_{name}": value for name, value in val_losses.items()}
+        row |= {"seconds": round(time.monotonic() - started, 1)}
+        record(run, row)
+        if epoch % run.args.s_epochs == 0 or epoch == epochs:
+            store_snapshot(run, phase, epoch)
+        save_state(
+            run.state_path,
+            {
+                "settings": settings_of(run.args),
+                "phase": str(phase),
+                "epoch": epoch,
+                "net": run.net.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "schedule": schedule.state_dict(),
+                "log": run.log,
+            },
+            run.rng,
+        )
+    bar.close()
+
+
+def train_epoch(
+    run: Run, phase: Phase, optimizer: torch.optim.Optimizer, bar: "tqdm[Any]"
+) -> dict[str, float]:
+    """Take one optimizer step a batch; return the mean of each loss over the pairs."""
+    run.net.train()
+    means = LossMeans()
+    for low, high in training_batches(run.training, run.args.crop, run.args.batch_size, run.rng):
+        losses = losses_of(run, phase, low, high)
+        optimizer.zero_grad()
+        torch.stack(list(losses.values())).sum().backward()
+        optimizer.step()
+        means.add(losses, len(low))
+        bar.update()
+        bar.set_postfix({name: f"{loss.item():.4f}" for name, loss in losses.items()})
+    return means.compute()
+
+
+@torch.inference_mode()
+def validate(run: Run, phase: Phase) -> dict[str, float]:
+    """Return the mean of each loss over the validation pairs."""
+    run.net.eval()
+    means = LossMeans()
+    for low, high in validation_batches(run.validation, run.args.crop, run.args.batch_size):
+        means.add(losses_of(run, phase, low, high), len(low))
+    return means.compute()
+
+
+def losses_of(run: Run, phase: Phase, low: torch.Tensor, high: torch.Tensor) -> Losses:
+    """Compute the losses of `phase` on a batch, where the network is."""
+    low = low.to(run.device, memory_format=torch.channels_last)
+    high = high.to(run.device, memory_format=torch.channels_last)
+    return phase_losses(run.net, phase, low, high, run.autocast)
+
+
+def record(run: Run, row: dict[str, Any]) -> None:
+    """Add one epoch to the log, its file and the tracker."""
+    run.log.append(row)
+    write_atomically(run.folder / "log.csv", lambda file: write_csv(file, run.log))
+    numbers = {k: v for k, v in row.items() if k not in {"phase", "epoch"}}
+    run.tracker.log({f"{row['phase']}/{k}": v for k, v in numbers.items()}, step=len(run.log))
+
+
+def write_csv(file: Path, rows: list[dict[str, Any]]) -> None:
+    """Write the log; losses that a phase doesn't have stay empty."""
+    with file.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, LOG_COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def store_snapshot(run: Run, phase: Phase, epoch: int) -> None:
+    """Keep the weights of this epoch and a grid of what they make of validation photos."""
+    name = f"{phase}_{epoch:03d}"
+    save_weights(run.folder / "snapshots" / f"{name}.safetensors", run.net, describe(run))
+    rng = np.random.default_rng(run.args.seed)
+    pairs = run.validation[:GRID_PHOTOS]
+    photos = [central_crop(pair, GRID_PHOTO_SIZE, rng)[0] for pair in pairs]
+    grid = stage_grid(run.net, photos, run.device)
+    path = run.folder / "grids" / f"{name}.png"
+    path.parent.mkdir(exist_ok=True)
+    grid.save(path)
+    run.tracker.log_image(f"{phase}/stages", path, step=len(run.log))
+
+
+def describe(run: Run) -> Facts:
+    """What the released weights' JSON file and the ONNX metadata say of this run."""
+    return {
+        "experiment": run.experiment.name,
+        "licence": "MIT",
+        "settings": settings_of(run.args),
+        "precision": str(run.precision),
+        "device": run.device.type,
+        "torch": torch.__version__,
+        "training_pairs": len(run.training),
+        "validation_pairs": len(run.validation),
+        "last_epoch": run.log[-1] if run.log else None,
+    }
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line; `experiment` is the one its mode and switches name."""
+    parser = argparse.ArgumentParser(
+        description="Train one of the RetinexNet experiments.",
+        epilog=HELP_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    switch = {"type": parse_bool, "nargs": "?", "const": True, "default": False}
+    folders = {"type": Path, "nargs": "+", "metavar": "FOLDER"}
+
+    add("-e", "--n_epochs", type=int, default=20, help="epochs of each phase (default 20)")
+    add("-dlr", "--decom_lr", type=float, default=0.001, help="Decom-Net's (default 0.001)")
+    add("-rlr", "--rel_lr", type=float, default=0.001, help="Enhance-Net's (default 0.001)")
+    add(
+        "-m",
+        "--mode",
+        type=Mode,
+        choices=list(Mode),
+        default=Mode.SPLIT,
+        help="split: Decom-Net first, then Enhance-Net (default); join: both together",
+    )
+    add("-i", "--ignore_ienhance", **switch, help="with join: no Enhance-Net, output = R")
+    add("-s", "--s_epochs", type=int, default=10, help="store weights and pictures every s epochs")
+    add("-t", "--transposed", **switch, help="with split: transposed convolutions")
+
+    add("--data", **folders, default=None, help="pairs (default data/lol unless --photos is given)")
+    add("--photos", **folders, default=[], help="normal photos alone, darkened at random")
+    add("--val_share", type=float, default=0.05, help="scenes held out (default 0.05)")
+    add("--out", type=Path, default=Path("runs"), help="the run goes into OUT/<experiment>")
+    add("--decom", type=Path, help="with split: reuse the Decom-Net of these .safetensors")
+    add("--crop", type=int, default=96, help="side of the random crops in pixels (default 96)")
+    add("--batch_size", type=int, default=16, help="pairs a step (default 16)")
+    add("--scheduler", type=Schedule, choices=list(Schedule), default=Schedule.STEP)
+    add("--seed", type=int, default=0)
+    add("--precision", type=Precision, choices=list(Precision), default=Precision.AUTO)
+    add("--resume", action="store_true", help="continue the run in OUT if there is one")
+    add("--tracker", type=TrackerName, choices=list(TrackerName), default=TrackerName.NONE)
+
+    args = parser.parse_args()
+    if args.data is None:
+        args.data = [] if args.photos else [Path("data/lol")]
+    for name in ("n_epochs", "s_epochs", "crop", "batch_size"):
+        if getattr(args, name) < 1:
+            parser.error(f"--{name} must be at least 1")
+    if args.crop < 2:
+        parser.error("--crop must be at least 2: the smoothness loss needs neighbours")
+    upsampling = Upsampling.TRANSPOSED if args.transposed else Upsampling.RESIZE
+    try:
+        args.experiment = find_experiment(args.mode, upsampling, args.ignore_ienhance)
+    except ValueError as error:
+        parser.error(str(error))
+    if args.decom is not None and args.mode is not Mode.SPLIT:
+        parser.error("--decom goes with --mode split: joint training changes Decom-Net")
+    return args
+
+
+def parse_bool(text: str) -> bool:
+    """Read True/False as people write it; `type=bool` would take "False" for true."""
+    values = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    if text.lower() not in values:
+        raise argparse.ArgumentTypeError(f"expected True or False, got {text!r}")
+    return values[text.lower()]
+
+
+if __name__ == "__main__":
+    main()
