@@ -8,6 +8,7 @@ import argparse
 import csv
 import time
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -190,7 +191,7 @@ def settings_of(args: argparse.Namespace) -> dict[str, Any]:
         elif name == "decom":
             settings[name] = value and value.name
         elif name not in NO_INFLUENCE:
-            settings[name] = value
+            settings[name] = str(value) if isinstance(value, StrEnum) else value
     return settings
 
 

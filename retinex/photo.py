@@ -1,14 +1,15 @@
 """Reading and writing photos: any file Pillow opens ↔ 8-bit RGB, nothing of the original lost."""
 
 import io
+import struct
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageOps
+from PIL import ExifTags, Image, ImageCms, ImageOps
 
 Pixels = NDArray[np.uint8]
 """An image in memory: (height, width, 3) RGB or (height, width) gray, uint8."""
@@ -16,7 +17,20 @@ Pixels = NDArray[np.uint8]
 PhotoSource = str | Path | bytes | IO[bytes] | Image.Image | NDArray[np.uint8] | NDArray[np.uint16]
 """What `open_photo` takes: a path, a file's bytes, an open file, a Pillow image or an array."""
 
-JPEG_QUALITY = 95
+LOSSY_OPTIONS: dict[str, dict[str, Any]] = {
+    "JPEG": {"quality": 95, "subsampling": "4:4:4"},
+    "WEBP": {"quality": 95},
+}
+
+TIFF_EXIF_TAGS = (
+    ExifTags.Base.ImageDescription,
+    ExifTags.Base.Make,
+    ExifTags.Base.Model,
+    ExifTags.Base.Software,
+    ExifTags.Base.DateTime,
+    ExifTags.Base.Artist,
+    ExifTags.Base.Copyright,
+)
 
 
 class PhotoError(ValueError):
@@ -65,7 +79,9 @@ def open_photo(source: PhotoSource, max_pixels: int | None = None) -> Photo:
                 return _photo_from_image(image, max_pixels)
     except (FileNotFoundError, PhotoError):
         raise
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
+        raise PhotoError(f"{name} is too large ({error}). Make it smaller first.") from error
+    except (OSError, SyntaxError, ValueError) as error:
         raise PhotoError(
             f"{name} can't be read as a photo ({error}). Use a JPEG, PNG, TIFF or WebP file."
         ) from error
@@ -74,18 +90,18 @@ def open_photo(source: PhotoSource, max_pixels: int | None = None) -> Photo:
 def save_photo(rgb: Pixels, path: str | Path, original: Photo) -> None:
     """Write `rgb` in the format of `path`'s extension with all that `original` had besides colours.
 
-    EXIF and the colour profile are kept; so is transparency, where the format has it. JPEG is
-    written at quality 95 with full colour resolution.
+    EXIF and the colour profile are kept; so is transparency, where the format has it. JPEG and
+    WebP are written at quality 95, JPEG with full colour resolution.
 
     Raises:
         ValueError: Pillow knows no format of this extension.
     """
     image = Image.fromarray(rgb)
     path = Path(path)
-    is_jpeg = path.suffix.lower() in {".jpg", ".jpeg"}
-    if original.alpha is not None and not is_jpeg:
+    file_format = Image.registered_extensions().get(path.suffix.lower(), "")
+    if original.alpha is not None and file_format != "JPEG":
         image.putalpha(Image.fromarray(original.alpha))
-    options = {"quality": JPEG_QUALITY, "subsampling": "4:4:4"} if is_jpeg else {}
+    options = LOSSY_OPTIONS.get(file_format, {})
     image.save(path, exif=original.exif, icc_profile=original.icc_profile, **options)
 
 
@@ -111,14 +127,15 @@ def _photo_from_array(pixels: NDArray[np.uint8] | NDArray[np.uint16], limit: int
     if pixels.dtype not in (np.uint8, np.uint16):
         raise PhotoError(f"an array of {pixels.dtype} is no photo: pass uint8 or uint16 values")
     eight_bit = _to_eight_bit(pixels)
-    rgb = np.ascontiguousarray(np.broadcast_to(eight_bit[:, :, :3], (*pixels.shape[:2], 3)))
+    # A copy: the caller may go on to change the array.
+    rgb = np.broadcast_to(eight_bit[:, :, :3], (*pixels.shape[:2], 3)).copy()
     return Photo(rgb, alpha=eight_bit[:, :, 3] if pixels.shape[2] == 4 else None)
 
 
 def _photo_from_image(image: Image.Image, limit: int | None) -> Photo:
     _check_size(image.width, image.height, limit)
-    image = ImageOps.exif_transpose(image)
-    exif = image.getexif().tobytes() if image.getexif() else b""
+    image.load()
+    image, exif = _turn_upright(image)
     icc_profile: bytes | None = image.info.get("icc_profile")
     if image.mode == "CMYK" and icc_profile:
         image, icc_profile = _cmyk_to_srgb(image, icc_profile), None
@@ -130,6 +147,27 @@ def _photo_from_image(image: Image.Image, limit: int | None) -> Photo:
         return Photo(np.asarray(image.convert("RGB")), None, exif, icc_profile)
     rgba = np.asarray(image.convert("RGBA"))
     return Photo(np.ascontiguousarray(rgba[:, :, :3]), rgba[:, :, 3], exif, icc_profile)
+
+
+def _turn_upright(image: Image.Image) -> tuple[Image.Image, bytes]:
+    """Apply EXIF orientation to a loaded image; return it and the EXIF block without it."""
+    try:
+        upright = ImageOps.exif_transpose(image)
+        exif = _tiff_exif(image) if image.format == "TIFF" else upright.getexif()
+        return upright, exif.tobytes() if exif else b""
+    except (SyntaxError, TypeError, ValueError, struct.error):  # broken EXIF, intact pixels
+        return image.copy(), b""
+
+
+def _tiff_exif(image: Image.Image) -> Image.Exif:
+    """Take from a TIFF's tags what describes the photo; the others describe the file's layout."""
+    tags = image.getexif()
+    exif = Image.Exif()
+    exif.update({tag: tags[tag] for tag in TIFF_EXIF_TAGS if tag in tags})
+    for ifd in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
+        if ifd in tags:
+            exif[ifd] = dict(tags.get_ifd(ifd))
+    return exif
 
 
 def _cmyk_to_srgb(image: Image.Image, icc_profile: bytes) -> Image.Image:

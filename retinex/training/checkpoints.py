@@ -32,7 +32,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     write(unfinished)
     with unfinished.open("rb") as file:
         os.fsync(file.fileno())
-    os.replace(unfinished, path)
+    unfinished.replace(path)
 
 
 def save_state(path: Path, state: dict[str, Any], rng: np.random.Generator) -> None:

@@ -28,7 +28,7 @@ LUMA = (0.299, 0.587, 0.114)
 
 def gray(rgb: Tensor) -> Tensor:
     """Luma of an RGB image: (b, 3, h, w) → (b, 1, h, w)."""
-    red, green, blue = rgb.split(1, dim=1)
+    red, green, blue = rgb[:, 0:1], rgb[:, 1:2], rgb[:, 2:3]
     return LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
 
 

@@ -1,5 +1,7 @@
-"""Decom-Net, Enhance-Net and RetinexNet (Wei et al., "Deep Retinex Decomposition for Low-Light
-Enhancement", BMVC 2018), in the sizes of the study this project follows.
+"""The networks: Decom-Net, Enhance-Net and RetinexNet.
+
+They are those of Wei et al., "Deep Retinex Decomposition for Low-Light Enhancement", BMVC 2018,
+in the sizes of the 2022 student study this project follows.
 
 All maps are float tensors of shape (batch, channels, height, width); photos have values in [0, 1].
 Every height and width from 1 up is allowed and kept.
@@ -138,7 +140,8 @@ class EnhanceNet(nn.Module):
             crop_to(repeat_pixels(up_half, 2), full),
             up_full,
         )
-        return self.output_conv(self.fuse(torch.cat(scales, dim=1)))
+        enhanced_illumination: Tensor = self.output_conv(self.fuse(torch.cat(scales, dim=1)))
+        return enhanced_illumination
 
 
 class RetinexNet(nn.Module):
@@ -156,11 +159,12 @@ class RetinexNet(nn.Module):
         """Return the enhanced illumination Î, (b, 1, h, w), of a decomposed photo."""
         if self.enhance is None:
             return torch.ones_like(decomposition.illumination)
-        return self.enhance(decomposition)
+        enhanced_illumination: Tensor = self.enhance(decomposition)
+        return enhanced_illumination
 
     def forward(self, photo: Tensor) -> RetinexStages:
         """Enhance `photo`, (b, 3, h, w) in [0, 1]."""
-        decomposition = self.decom(photo)
+        decomposition: Decomposition = self.decom(photo)
         enhanced_illumination = self.brighten(decomposition)
         output = decomposition.reflectance * enhanced_illumination
         return RetinexStages(*decomposition, enhanced_illumination, output)

@@ -147,7 +147,7 @@ def group_scenes(pairs: Sequence[Pair]) -> list[list[Pair]]:
     scene_of = np.arange(len(pairs))
     for i, j in np.argwhere(np.triu(same, k=1)):
         scene_of[scene_of == scene_of[j]] = scene_of[i]
-    return [[pairs[k] for k in np.flatnonzero(scene_of == s)] for s in np.unique(scene_of)]
+    return [[pairs[k] for k in np.flatnonzero(scene_of == s).tolist()] for s in np.unique(scene_of)]
 
 
 def _thumbnail(photo: Pixels) -> NDArray[np.float32]:
@@ -173,7 +173,7 @@ def split_by_scene(
         raise DatasetError(
             f"the {len(pairs)} training pair(s) show a single scene; validation needs another one"
         )
-    order = np.random.default_rng(seed).permutation(len(scenes))
+    order = np.random.default_rng(seed).permutation(len(scenes)).tolist()
     held_out = min(max(1, round(validation_share * len(scenes))), len(scenes) - 1)
     validation = [pair for k in order[:held_out] for pair in scenes[k]]
     training = [pair for k in order[held_out:] for pair in scenes[k]]

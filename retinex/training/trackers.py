@@ -1,5 +1,6 @@
 """Optional experiment trackers behind two calls; a run's CSV file is written whatever is chosen."""
 
+import importlib
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
@@ -64,15 +65,10 @@ class WandbTracker:
     """Records to wandb, or to trackio, which has the same interface."""
 
     def __init__(self, name: TrackerName, run: str, folder: Path, settings: dict[str, Any]) -> None:
-        if name is TrackerName.WANDB:
-            import wandb as module
-
-            module.init(project="retinex", name=run, dir=folder, config=settings)
-        else:
-            import trackio as module
-
-            module.init(project="retinex", name=run, config=settings)
-        self._module: Any = module
+        # trackio has no folder to choose here: its TRACKIO_DIR is set in the environment.
+        where = {"dir": folder} if name is TrackerName.WANDB else {}
+        self._module = importlib.import_module(name)
+        self._module.init(project="retinex", name=run, config=settings, **where)
 
     def log(self, numbers: dict[str, float], step: int) -> None:
         """Record the numbers of one epoch."""

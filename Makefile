@@ -1,0 +1,36 @@
+# `make demo` and `make test` set up what they need in .venv; any Python from 3.11 on will do:
+# make demo PYTHON=python3.12
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+
+# The release that onnx_models/ was exported with. Another one works too, but files may differ.
+TORCH = torch==2.13.0
+
+.PHONY: demo test check
+
+demo: $(VENV)/.demo
+	$(BIN)/python demo.py
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+$(BIN)/python:
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || { \
+		echo "Python 3.11 or newer is needed: make ... PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/.test: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet $(TORCH) --editable ".[dev]"
+	@command -v chromium chromium-browser google-chrome > /dev/null \
+		|| $(BIN)/python -m playwright install chromium
+	touch $@

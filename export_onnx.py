@@ -1,0 +1,74 @@
+"""Turn trained weights into ONNX files: `python export_onnx.py` does so for all in checkpoints/.
+
+Each file is run in onnxruntime and compared with PyTorch at several sizes; a difference of more
+than one step of 255 is an error. retinex/training/onnx_export.py describes what a file contains.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from retinex.training.checkpoints import CheckpointError, load_weights
+from retinex.training.networks import RetinexNet
+from retinex.training.onnx_export import export_onnx, run_in_torch
+
+CHECKED_SHAPES = ((1, 1, 1), (1, 7, 5), (2, 33, 47), (1, 101, 200))
+"""Batch, height and width of the images both are run on."""
+TOLERANCE = 1
+"""Largest difference allowed between the 8-bit images of onnxruntime and PyTorch."""
+
+
+def main() -> None:
+    """Export what the command line names and print a table of the checks."""
+    args = parse_arguments()
+    paths = args.weights or sorted(Path("checkpoints").glob("*.safetensors"))
+    if not paths:
+        raise SystemExit("export_onnx.py: no checkpoints/*.safetensors; train with train.py first")
+    print(f"{'file':40} {'size':>8}  largest difference to PyTorch (of 255)")
+    failed = False
+    for path in paths:
+        try:
+            file, difference = export(path, args.out)
+        except CheckpointError as error:
+            raise SystemExit(f"export_onnx.py: {error}") from error
+        failed |= difference > TOLERANCE
+        print(f"{file!s:40} {file.stat().st_size / 1e6:5.2f} MB  {difference}", flush=True)
+    if failed:
+        raise SystemExit("export_onnx.py: an ONNX file computes something else than PyTorch")
+
+
+def export(weights: Path, folder: Path) -> tuple[Path, int]:
+    """Export one checkpoint; return the file and its largest difference to PyTorch."""
+    net, experiment, facts = load_weights(weights)
+    file = folder / f"{experiment.name}.onnx"
+    export_onnx(net, experiment, facts, file)
+    return file, largest_difference(net, file)
+
+
+def largest_difference(net: RetinexNet, file: Path) -> int:
+    """Compare `file` in onnxruntime with `net` in PyTorch on noise of `CHECKED_SHAPES`."""
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    rng = np.random.default_rng(0)
+    largest = 0
+    for shape in CHECKED_SHAPES:
+        image = rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
+        pairs = zip(session.run(None, {"image": image}), run_in_torch(net, image), strict=True)
+        for ours, reference in pairs:
+            largest = max(largest, int(np.abs(ours.astype(int) - reference).max()))
+    return largest
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Export trained weights to ONNX.")
+    parser.add_argument(
+        "weights", nargs="*", type=Path, help=".safetensors files (default checkpoints/*)"
+    )
+    parser.add_argument("--out", type=Path, default=Path("onnx_models"), help="where to write to")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

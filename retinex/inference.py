@@ -1,0 +1,176 @@
+"""From a photo to its Retinex stages with an exported network; needs onnxruntime, not PyTorch."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from retinex.device import Device, open_model
+from retinex.experiments import EXPERIMENTS
+from retinex.photo import Photo, PhotoSource, Pixels, open_photo
+from retinex.stages import COMPUTED_STAGES, Stage
+
+MODELS_FOLDER = Path(__file__).parent.parent / "onnx_models"
+DEFAULT_EXPERIMENT = "split_resize"
+
+TILE = 512
+"""Side of the square that a tile computes, in pixels; a multiple of the networks' stride."""
+
+Progress = Callable[[int, int], None]
+"""Called with the tiles done and the number of tiles; an exception it raises ends the run."""
+
+
+class ModelError(FileNotFoundError):
+    """There is no such experiment or no ONNX file of it; the message lists those there are."""
+
+
+@dataclass(frozen=True)
+class Enhancement:
+    """A photo, taken apart and brightened.
+
+    Attributes:
+        experiment: name of the experiment whose networks ran.
+        photo: the original.
+        stages: one uint8 image per `Stage`: (h, w, 3) RGB for input, reflectance and output,
+            (h, w) for the illuminations, where 255 stands for 1.
+        device: where the networks really ran.
+        device_reason: why that isn't the GPU, if it was wanted; else empty.
+        seconds: time the networks took.
+    """
+
+    experiment: str
+    photo: Photo
+    stages: dict[Stage, Pixels]
+    device: Device
+    device_reason: str
+    seconds: float
+
+    @property
+    def output(self) -> Pixels:
+        """The enhanced photo, (h, w, 3) uint8 RGB."""
+        return self.stages[Stage.OUTPUT]
+
+
+class Enhancer:
+    """An experiment's networks, loaded once, to enhance any number of photos.
+
+    Safe to use from several threads.
+    """
+
+    def __init__(
+        self,
+        experiment: str = DEFAULT_EXPERIMENT,
+        device: Device | str = Device.AUTO,
+        models: str | Path = MODELS_FOLDER,
+    ) -> None:
+        """Load `<models>/<experiment>.onnx`.
+
+        Raises:
+            ModelError: no such file.
+            DeviceError: `device` is "cuda" and CUDA doesn't work here.
+        """
+        path = Path(models) / f"{experiment}.onnx"
+        if not path.is_file():
+            raise ModelError(
+                f"there is no {path}; experiments are {', '.join(EXPERIMENTS)}; "
+                "`python export_onnx.py` makes their files"
+            )
+        opened = open_model(path, Device(device))
+        self.experiment = experiment
+        self.device = opened.device
+        self.device_reason = opened.reason
+        self._session = opened.session
+        facts = self._session.get_modelmeta().custom_metadata_map
+        stride = int(facts["stride"])
+        self._halo = -(-int(facts["receptive_radius"]) // stride) * stride
+
+    def enhance(self, photo: PhotoSource | Photo, progress: Progress | None = None) -> Enhancement:
+        """Compute all stages of `photo` at its full size.
+
+        Large photos are computed in tiles; the result is that of one pass.
+
+        Raises:
+            PhotoError: `photo` can't be read.
+        """
+        opened = photo if isinstance(photo, Photo) else open_photo(photo)
+        started = time.perf_counter()
+        stages = self._compute_stages(opened.rgb, progress)
+        seconds = time.perf_counter() - started
+        return Enhancement(
+            self.experiment, opened, stages, self.device, self.device_reason, seconds
+        )
+
+    def _compute_stages(self, rgb: Pixels, progress: Progress | None) -> dict[Stage, Pixels]:
+        height, width = rgb.shape[:2]
+        channels = {Stage.REFLECTANCE: 3, Stage.OUTPUT: 3}
+        images = {
+            stage: np.empty((height, width, channels.get(stage, 1)), np.uint8)
+            for stage in COMPUTED_STAGES
+        }
+        tiles = list(split_into_tiles(height, width, self._halo))
+        for done, tile in enumerate(tiles, start=1):
+            outputs = self._session.run(None, {"image": rgb[None, tile.rows, tile.columns]})
+            for stage, pixels in zip(COMPUTED_STAGES, outputs, strict=True):
+                images[stage][tile.core] = pixels[0][tile.core_inside]
+            if progress is not None:
+                progress(done, len(tiles))
+        return {Stage.INPUT: rgb} | {
+            stage: image if image.shape[2] == 3 else image[:, :, 0]
+            for stage, image in images.items()
+        }
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A part of a photo: what the network sees and what of its result is used."""
+
+    rows: slice
+    columns: slice
+    core: tuple[slice, slice]
+    """The used part, in the photo's coordinates."""
+    core_inside: tuple[slice, slice]
+    """The used part, in the tile's coordinates."""
+
+
+def split_into_tiles(height: int, width: int, halo: int) -> Iterator[Tile]:
+    """Cover a photo with squares of `TILE` pixels, each seen with `halo` pixels around it.
+
+    Where `halo` covers the network's receptive radius and is a multiple of its stride, as `TILE`
+    is, every pixel comes out as in one pass: it sees the same neighbours on the same grid.
+    """
+    for top in range(0, height, TILE):
+        rows, core_rows, inside_rows = _extend(top, height, halo)
+        for left in range(0, width, TILE):
+            columns, core_columns, inside_columns = _extend(left, width, halo)
+            yield Tile(rows, columns, (core_rows, core_columns), (inside_rows, inside_columns))
+
+
+def _extend(start: int, size: int, halo: int) -> tuple[slice, slice, slice]:
+    """Return one axis of a tile: what is seen, what is used, and the latter within the former."""
+    end = min(start + TILE, size)
+    seen = slice(max(0, start - halo), min(size, end + halo))
+    return seen, slice(start, end), slice(start - seen.start, end - seen.start)
+
+
+@cache
+def _shared_enhancer(experiment: str, device: Device, models: Path) -> Enhancer:
+    return Enhancer(experiment, device, models)
+
+
+def enhance(
+    photo: PhotoSource | Photo,
+    experiment: str = DEFAULT_EXPERIMENT,
+    device: Device | str = Device.AUTO,
+    models: str | Path = MODELS_FOLDER,
+) -> Enhancement:
+    """Enhance a photo; the networks stay loaded for the next one.
+
+    >>> result = retinex.enhance("dark.jpg")
+    >>> retinex.save_photo(result.output, "bright.jpg", original=result.photo)
+
+    Raises: as `Enhancer` and `Enhancer.enhance`.
+    """
+    return _shared_enhancer(experiment, Device(device), Path(models)).enhance(photo)

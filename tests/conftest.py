@@ -1,0 +1,52 @@
+"""Fixtures that several test files share."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+
+from retinex.experiments import EXPERIMENTS, Experiment
+from retinex.training.checkpoints import Facts
+from retinex.training.networks import RetinexNet
+from retinex.training.onnx_export import export_onnx
+
+DENORMAL = 1e-40
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An ONNX file and what it was made of."""
+
+    net: RetinexNet
+    experiment: Experiment
+    facts: Facts
+    file: Path
+
+
+def lively_net(experiment: Experiment) -> RetinexNet:
+    """Build a network whose stages vary from pixel to pixel, as those of an untrained one don't."""
+    torch.manual_seed(1)
+    net = RetinexNet(experiment).eval()
+    with torch.no_grad():
+        for name, parameter in net.named_parameters():
+            parameter.mul_(2.5 if name.endswith("weight") else 1.0)
+        if net.enhance is not None:
+            net.enhance.output_conv.bias.fill_(0.5)
+    return net
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Exported]:
+    """Export every experiment once, all into one folder; one weight of each is denormal."""
+    folder = tmp_path_factory.mktemp("onnx_models")
+    models = {}
+    for experiment in EXPERIMENTS.values():
+        net = lively_net(experiment)
+        with torch.no_grad():
+            net.decom.input_conv.weight[0, 0, 0, 0] = DENORMAL
+        facts: Facts = {"experiment": experiment.name, "licence": "MIT", "settings": {"seed": 1}}
+        file = folder / f"{experiment.name}.onnx"
+        export_onnx(net, experiment, facts, file)
+        models[experiment.name] = Exported(net, experiment, facts, file)
+    return models

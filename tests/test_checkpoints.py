@@ -1,0 +1,151 @@
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from retinex.experiments import EXPERIMENTS
+from retinex.training.checkpoints import (
+    CheckpointError,
+    load_decom,
+    load_state,
+    load_weights,
+    save_state,
+    save_weights,
+    write_atomically,
+)
+from retinex.training.networks import DecomNet, RetinexNet
+
+FACTS = {"experiment": "join", "licence": "MIT", "settings": {"seed": 3}}
+
+
+class Bomb:
+    """Creates a file when it is unpickled."""
+
+    def __init__(self, victim: Path) -> None:
+        self.victim = victim
+
+    def __reduce__(self) -> tuple[object, tuple[str, str]]:
+        return open, (str(self.victim), "w")
+
+
+def saved_net(folder: Path) -> tuple[Path, RetinexNet]:
+    path, net = folder / "join.safetensors", RetinexNet(EXPERIMENTS["join"])
+    save_weights(path, net, FACTS)
+    return path, net
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    write_atomically(path, lambda file: file.write_text("old"))
+
+    def fail(file: Path) -> None:
+        file.write_text("hal")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write_atomically(path, fail)
+    assert path.read_text() == "old"
+
+    write_atomically(path, lambda file: file.write_text("new"))
+    assert path.read_text() == "new"
+    assert [file.name for file in tmp_path.iterdir()] == ["state"]
+
+
+def test_folders_are_made_as_needed(tmp_path: Path) -> None:
+    write_atomically(tmp_path / "a" / "b" / "file", lambda file: file.write_text("text"))
+
+    assert (tmp_path / "a" / "b" / "file").read_text() == "text"
+
+
+def test_state_and_both_random_generators_return(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    rng.random(3)
+    save_state(tmp_path / "last.pt", {"epoch": 4, "net": {"w": torch.arange(3)}}, rng)
+    drawn = rng.random(4).tolist(), torch.rand(4).tolist()
+
+    other = np.random.default_rng(0)
+    state = load_state(tmp_path / "last.pt", other)
+
+    assert state["epoch"] == 4
+    assert state["net"]["w"].tolist() == [0, 1, 2]
+    assert (other.random(4).tolist(), torch.rand(4).tolist()) == drawn
+
+
+@pytest.mark.parametrize("packed_by_torch", [True, False])
+def test_a_state_cannot_run_code(tmp_path: Path, packed_by_torch: bool) -> None:
+    path, victim = tmp_path / "last.pt", tmp_path / "victim"
+    if packed_by_torch:
+        torch.save({"net": Bomb(victim)}, path)
+    else:
+        path.write_bytes(pickle.dumps({"net": Bomb(victim)}))
+
+    with pytest.raises(CheckpointError, match=r"last\.pt"):
+        load_state(path, np.random.default_rng(0))
+
+    assert not victim.exists()
+    pickle.loads(pickle.dumps(Bomb(victim)))  # it does go off where nothing is in its way
+    assert victim.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"no state", b"PK\x03\x04 half a zip"])
+def test_a_broken_state_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "last.pt").write_bytes(content)
+
+    with pytest.raises(CheckpointError, match=r"last\.pt"):
+        load_state(tmp_path / "last.pt", np.random.default_rng(0))
+
+
+def test_facts_lie_beside_the_weights(tmp_path: Path) -> None:
+    path, _ = saved_net(tmp_path)
+
+    assert json.loads((tmp_path / "join.json").read_text()) == FACTS
+    assert load_weights(path)[2] == FACTS
+
+
+@pytest.mark.parametrize("missing", ["join.safetensors", "join.json"])
+def test_a_missing_file_is_named(tmp_path: Path, missing: str) -> None:
+    path, _ = saved_net(tmp_path)
+    (tmp_path / missing).unlink()
+
+    with pytest.raises(CheckpointError, match=missing):
+        load_weights(path)
+
+
+@pytest.mark.parametrize("named", ["split_transposed", "join_ignore_enhance", "unheard_of"])
+def test_weights_of_another_experiment_are_refused(tmp_path: Path, named: str) -> None:
+    path, _ = saved_net(tmp_path)
+    (tmp_path / "join.json").write_text(json.dumps(FACTS | {"experiment": named}))
+
+    with pytest.raises(CheckpointError, match=named):
+        load_weights(path)
+
+
+@pytest.mark.parametrize("damaged", ["join.safetensors", "join.json"])
+def test_a_damaged_file_is_named(tmp_path: Path, damaged: str) -> None:
+    path, _ = saved_net(tmp_path)
+    content = (tmp_path / damaged).read_bytes()
+    (tmp_path / damaged).write_bytes(content[: len(content) // 2])
+
+    with pytest.raises(CheckpointError, match=damaged):
+        load_weights(path)
+
+
+def test_decom_net_is_taken_out_of_a_whole_network(tmp_path: Path) -> None:
+    path, net = saved_net(tmp_path)
+    decom = DecomNet()
+
+    load_decom(path, decom)
+
+    for ours, theirs in zip(decom.parameters(), net.decom.parameters(), strict=True):
+        assert ours.equal(theirs)
+
+
+def test_no_decom_net_to_take(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"nothing\.safetensors"):
+        load_decom(tmp_path / "nothing.safetensors", DecomNet())
+    (tmp_path / "damaged.safetensors").write_bytes(b"half a file")
+    with pytest.raises(CheckpointError, match=r"damaged\.safetensors"):
+        load_decom(tmp_path / "damaged.safetensors", DecomNet())

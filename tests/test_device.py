@@ -1,0 +1,176 @@
+"""Which device is chosen, on machines whose GPU is there, is missing or fails."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from retinex import device
+from retinex.device import CPU_PROVIDER, CUDA_PROVIDER, Device, DeviceError, open_model
+from retinex.inference import MODELS_FOLDER
+
+MODEL = MODELS_FOLDER / "split_resize.onnx"
+
+
+class FakeCuda(onnxruntime.InferenceSession):
+    """A session that runs on the CPU, reports CUDA and remembers what it was asked for."""
+
+    asked: ClassVar[list[list[Any]]] = []
+
+    def __init__(self, path: Path, options: onnxruntime.SessionOptions, providers: list[Any]):
+        super().__init__(path, options, providers=[CPU_PROVIDER])
+        self.asked.append(providers)
+        self.wants_cuda = providers != [CPU_PROVIDER]
+
+    def get_providers(self) -> list[str]:
+        return [CUDA_PROVIDER, CPU_PROVIDER] if self.wants_cuda else [CPU_PROVIDER]
+
+
+class SilentlyOnCpu(FakeCuda):
+    """What onnxruntime does when the CUDA libraries don't load."""
+
+    def get_providers(self) -> list[str]:
+        return [CPU_PROVIDER]
+
+
+class FailingCuda(FakeCuda):
+    """A GPU whose kernels don't run, such as one too old or with no free memory."""
+
+    def run(self, *args: Any, **kwargs: Any) -> Any:
+        if self.wants_cuda:
+            raise RuntimeError("no kernel image is available")
+        return super().run(*args, **kwargs)
+
+
+class _FailingKernels:
+    """The inner session of one whose CUDA kernels fail, as onnxruntime's own fallback sees it."""
+
+    def __init__(self, session: Any):
+        self._session = session
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+    def run(self, *_: Any) -> Any:
+        raise onnxruntime.capi._pybind_state.EPFail("no kernel image is available")
+
+
+class FallingBackAtRun(FakeCuda):
+    """A session that onnxruntime moves to the CPU, with a print, when its first run fails."""
+
+    def __init__(self, path: Path, options: onnxruntime.SessionOptions, providers: list[Any]):
+        super().__init__(path, options, providers)
+        if self.wants_cuda:
+            self._sess = _FailingKernels(self._sess)
+
+    def set_providers(self, providers: Any = None, provider_options: Any = None) -> None:
+        self.wants_cuda = False
+        self._sess = onnxruntime.InferenceSession(MODEL, providers=[CPU_PROVIDER])._sess
+
+
+@pytest.fixture(autouse=True)
+def forget_the_machine() -> Iterator[None]:
+    FakeCuda.asked.clear()
+    device.why_not_cuda.cache_clear()
+    yield
+    device.why_not_cuda.cache_clear()
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Pretend that there are a GPU and a build for it; tests choose how it behaves."""
+    monkeypatch.setattr(
+        onnxruntime, "get_available_providers", lambda: [CUDA_PROVIDER, CPU_PROVIDER]
+    )
+    monkeypatch.setattr(device, "_has_nvidia_gpu", lambda: True)
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: None)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", FakeCuda)
+    return monkeypatch
+
+
+def runs(opened: device.OpenedModel) -> bool:
+    outputs = opened.session.run(None, {"image": np.full((1, 5, 7, 3), 9, np.uint8)})
+    return outputs[0].shape == (1, 5, 7, 3)
+
+
+NO_CUDA = {
+    "CPU build": ([CPU_PROVIDER], True, "no CUDA support"),
+    "no GPU": ([CUDA_PROVIDER, CPU_PROVIDER], False, "no NVIDIA GPU"),
+}
+
+
+@pytest.mark.parametrize(("providers", "has_gpu", "reason"), NO_CUDA.values(), ids=NO_CUDA)
+def test_machine_without_cuda(
+    monkeypatch: pytest.MonkeyPatch, providers: list[str], has_gpu: bool, reason: str
+) -> None:
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: providers)
+    monkeypatch.setattr(device, "_has_nvidia_gpu", lambda: has_gpu)
+    opened = open_model(MODEL, Device.AUTO)
+    assert opened.device is Device.CPU
+    assert reason in opened.reason
+    assert runs(opened)
+    with pytest.raises(DeviceError, match=reason) as error:
+        open_model(MODEL, Device.CUDA)
+    assert "retinex[gpu]" in str(error.value) and "choose the CPU" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("session", "reason"),
+    [
+        (SilentlyOnCpu, "libraries didn't load"),
+        (FailingCuda, "no kernel image"),
+        (FallingBackAtRun, "no kernel image"),
+    ],
+)
+def test_gpu_that_fails(
+    gpu: pytest.MonkeyPatch, session: type[onnxruntime.InferenceSession], reason: str
+) -> None:
+    gpu.setattr(onnxruntime, "InferenceSession", session)
+    opened = open_model(MODEL, Device.AUTO)
+    assert opened.device is Device.CPU
+    assert reason in opened.reason
+    assert runs(opened)
+    with pytest.raises(DeviceError, match=reason) as error:
+        open_model(MODEL, Device.CUDA)
+    assert "retinex[gpu]" in str(error.value)
+
+
+@pytest.mark.parametrize("wanted", [Device.AUTO, Device.CUDA])
+def test_gpu_that_works(gpu: pytest.MonkeyPatch, wanted: Device) -> None:
+    preloaded_before: list[int] = []
+    gpu.setattr(onnxruntime, "preload_dlls", lambda: preloaded_before.append(len(FakeCuda.asked)))
+    opened = open_model(MODEL, wanted)
+    assert (opened.device, opened.reason) == (Device.CUDA, "")
+    assert preloaded_before == [0], "the CUDA libraries must be loaded before the session"
+    [[(first, options), second]] = FakeCuda.asked
+    assert (first, second) == (CUDA_PROVIDER, CPU_PROVIDER)
+    assert options["cudnn_conv_algo_search"] == "HEURISTIC"
+
+
+def test_cpu_asked_for_leaves_the_gpu_alone(gpu: pytest.MonkeyPatch) -> None:
+    opened = open_model(MODEL, Device.CPU)
+    assert (opened.device, opened.reason) == (Device.CPU, "")
+    assert FakeCuda.asked == [[CPU_PROVIDER]]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system has no core affinity")
+def test_threads_follow_the_cores_this_process_may_use() -> None:
+    code = (
+        "import os, sys; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
+        "from pathlib import Path; from retinex.device import Device, open_model\n"
+        "session = open_model(Path(sys.argv[1]), Device.CPU).session\n"
+        "print(session.get_session_options().intra_op_num_threads)\n"
+    )
+    command = [sys.executable, "-c", code, str(MODEL)]
+    root = Path(device.__file__).parent.parent
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "1"
+    count = len(os.sched_getaffinity(0))
+    options = open_model(MODEL, Device.CPU).session.get_session_options()
+    assert options.intra_op_num_threads == count

@@ -1,0 +1,175 @@
+import json
+import runpy
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from conftest import DENORMAL, Exported
+
+import retinex
+import retinex.inference
+from retinex.experiments import EXPERIMENTS
+from retinex.photo import Pixels
+from retinex.training.checkpoints import save_weights
+from retinex.training.onnx_export import export_onnx, receptive_radius, run_in_torch
+
+REPOSITORY = Path(__file__).parent.parent
+OUTPUTS = {"reflectance": 3, "illumination": 1, "enhanced_illumination": 1, "output": 3}
+
+each_experiment = pytest.mark.parametrize("name", EXPERIMENTS)
+
+
+def noise(*shape: int) -> Pixels:
+    return np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+
+
+def difference(ours: Pixels, reference: Pixels) -> int:
+    assert ours.shape == reference.shape
+    return int(np.abs(ours.astype(int) - reference.astype(int)).max())
+
+
+@each_experiment
+def test_onnxruntime_computes_what_pytorch_does(exported: dict[str, Exported], name: str) -> None:
+    model = exported[name]
+    session = onnxruntime.InferenceSession(model.file, providers=["CPUExecutionProvider"])
+    for shape in ((1, 1, 1), (1, 1, 9), (2, 23, 35), (1, 64, 41)):
+        image = noise(*shape)
+        outputs = session.run(list(OUTPUTS), {"image": image})
+        for pixels, reference in zip(outputs, run_in_torch(model.net, image), strict=True):
+            assert pixels.dtype == np.uint8
+            assert difference(pixels, reference) <= 1
+    # So that equal means something: the last photo's output isn't one flat colour.
+    assert outputs[-1].std() > 10
+
+
+@each_experiment
+def test_the_contract_of_a_file(exported: dict[str, Exported], name: str) -> None:
+    model = onnx.load(exported[name].file)
+
+    def described(values: list[onnx.ValueInfoProto]) -> dict[str, tuple[int, list[str | int]]]:
+        return {
+            value.name: (
+                value.type.tensor_type.elem_type,
+                [size.dim_param or size.dim_value for size in value.type.tensor_type.shape.dim],
+            )
+            for value in values
+        }
+
+    size: list[str | int] = ["batch", "height", "width"]
+    uint8 = onnx.TensorProto.UINT8
+    assert described(model.graph.input) == {"image": (uint8, [*size, 3])}
+    outputs = described(model.graph.output)
+    assert list(outputs) == list(OUTPUTS)
+    assert outputs == {output: (uint8, [*size, n]) for output, n in OUTPUTS.items()}
+    assert [opset.version for opset in model.opset_import if opset.domain == ""] in ([18], [20])
+
+
+@each_experiment
+def test_what_a_file_says_of_itself(exported: dict[str, Exported], name: str) -> None:
+    model = exported[name]
+    session = onnxruntime.InferenceSession(model.file, providers=["CPUExecutionProvider"])
+    facts = session.get_modelmeta().custom_metadata_map
+
+    assert facts["experiment"] == name
+    assert facts["licence"] == "MIT"
+    assert facts["project_version"] == retinex.__version__
+    assert int(facts["receptive_radius"]) == receptive_radius(model.experiment)
+    assert int(facts["stride"]) == 8
+    assert json.loads(facts["training"]) == model.facts
+
+
+@each_experiment
+def test_no_local_path_in_a_file(exported: dict[str, Exported], name: str) -> None:
+    content = exported[name].file.read_bytes()
+    paths = [REPOSITORY, Path.home(), tempfile.gettempdir(), sys.prefix]
+
+    for text in ("site-packages", "/home", "/root", *map(str, paths)):
+        assert text.encode() not in content
+
+
+@each_experiment
+def test_one_file_holds_everything(exported: dict[str, Exported], name: str) -> None:
+    model = exported[name]
+
+    assert {file.name for file in model.file.parent.iterdir()} == {f"{e}.onnx" for e in EXPERIMENTS}
+    assert model.file.stat().st_size > 4 * sum(p.numel() for p in model.net.parameters())
+
+
+@each_experiment
+def test_denormal_weights_are_flushed(exported: dict[str, Exported], name: str) -> None:
+    model = onnx.load(exported[name].file)
+    smallest = np.finfo(np.float32).tiny
+    assert 0 < DENORMAL < smallest
+
+    tensors = [onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer]
+    weights = np.concatenate([t.ravel() for t in tensors if t.dtype == np.float32])
+
+    assert len(weights) > 100_000
+    assert not ((weights != 0) & (np.abs(weights) < smallest)).any()
+
+
+def test_equal_weights_give_equal_bytes(exported: dict[str, Exported], tmp_path: Path) -> None:
+    model = exported["split_transposed"]
+
+    export_onnx(model.net, model.experiment, model.facts, tmp_path / "again.onnx")
+
+    assert (tmp_path / "again.onnx").read_bytes() == model.file.read_bytes()
+
+
+@each_experiment
+def test_tiles_equal_one_pass(
+    exported: dict[str, Exported], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo = noise(203, 331)
+    enhancer = retinex.Enhancer(name, device="cpu", models=exported[name].file.parent)
+    whole = enhancer.enhance(photo)
+    tiles: list[int] = []
+
+    monkeypatch.setattr(retinex.inference, "TILE", 64)
+    tiled = enhancer.enhance(photo, progress=lambda done, of: tiles.append(of))
+
+    assert tiles == [4 * 6] * (4 * 6)
+    for stage, pixels in whole.stages.items():
+        assert difference(tiled.stages[stage], pixels) <= 1
+    (reference,) = run_in_torch(exported[name].net, photo[None])[-1]
+    assert difference(tiled.output, reference) <= 1
+
+
+def test_the_script_exports_a_weights_file(
+    exported: dict[str, Exported],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    model = exported["join_ignore_enhance"]
+    save_weights(tmp_path / "checkpoints" / "mine.safetensors", model.net, model.facts)
+    monkeypatch.chdir(tmp_path)
+
+    run_script(monkeypatch)
+
+    assert (tmp_path / "onnx_models" / "join_ignore_enhance.onnx").is_file()
+    head, *rows = capsys.readouterr().out.splitlines()[-2:]
+    assert "difference" in head
+    (row,) = rows
+    assert "join_ignore_enhance.onnx" in row
+    assert int(row.split()[-1]) <= 1
+    assert retinex.enhance(noise(9, 5), model.experiment.name, models="onnx_models").output.any()
+
+
+@pytest.mark.parametrize("arguments", [[], ["missing.safetensors"]])
+def test_the_script_says_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(SystemExit, match=r"safetensors.*train\.py"):
+        run_script(monkeypatch, *arguments)
+
+
+def run_script(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["export_onnx.py", *arguments])
+    runpy.run_path(str(REPOSITORY / "export_onnx.py"), run_name="__main__")

@@ -1,0 +1,196 @@
+"""Photos through the exported networks in `onnx_models`, as onnxruntime runs them."""
+
+import io
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import retinex
+from retinex import EXPERIMENTS, Enhancer, ModelError, Stage, inference
+from retinex.low_light import LowLight, darken
+from retinex.photo import Pixels
+
+GRAY_STAGES = {Stage.ILLUMINATION, Stage.ENHANCED_ILLUMINATION}
+
+every_experiment = pytest.mark.parametrize("experiment", EXPERIMENTS)
+
+
+def load(experiment: str) -> Enhancer:
+    return inference._shared_enhancer(experiment, retinex.Device.CPU, inference.MODELS_FOLDER)
+
+
+def make_scene(height: int, width: int, seed: int = 0) -> Pixels:
+    """Paint coloured rectangles on a gradient."""
+    rng = np.random.default_rng(seed)
+    scene = np.empty((height, width, 3), np.uint8)
+    scene[:] = np.linspace(90, 220, width)[:, None]
+    for _ in range(12):
+        top, left = rng.integers(0, height), rng.integers(0, width)
+        bottom, right = top + height // 4 + 1, left + width // 4 + 1
+        scene[top:bottom, left:right] = rng.integers(20, 256, 3)
+    return scene
+
+
+def make_dark(height: int, width: int, seed: int = 0) -> Pixels:
+    scene = make_scene(height, width, seed)
+    return darken(scene, LowLight(exposure=0.02), np.random.default_rng(seed))
+
+
+@every_experiment
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 9), (9, 1), (16, 16), (37, 53)])
+def test_five_stages_of_the_size_of_the_photo(experiment: str, height: int, width: int) -> None:
+    dark = make_dark(height, width)
+    result = load(experiment).enhance(dark)
+    assert list(result.stages) == list(Stage)
+    for stage, image in result.stages.items():
+        assert image.shape == ((height, width) if stage in GRAY_STAGES else (height, width, 3))
+        assert image.dtype == np.uint8
+    assert np.array_equal(result.stages[Stage.INPUT], dark)
+    assert result.output is result.stages[Stage.OUTPUT]
+    assert result.experiment == experiment
+
+
+def test_path_bytes_file_and_array_give_the_same(tmp_path: Path) -> None:
+    dark = make_dark(37, 53)
+    path = tmp_path / "dark.png"
+    Image.fromarray(dark).save(path)
+    expected = retinex.enhance(dark).output
+    sources = (path, str(path), path.read_bytes(), io.BytesIO(path.read_bytes()), Image.open(path))
+    for source in sources:
+        assert np.array_equal(retinex.enhance(source).output, expected), type(source)
+
+
+@every_experiment
+def test_dark_photo_gets_clearly_brighter(experiment: str) -> None:
+    dark = make_dark(96, 128)
+    output = load(experiment).enhance(dark).output
+    assert output.mean() > 1.5 * dark.mean()
+
+
+@every_experiment
+def test_output_is_reflectance_times_enhanced_illumination(experiment: str) -> None:
+    stages = load(experiment).enhance(make_dark(96, 128)).stages
+    illumination = stages[Stage.ENHANCED_ILLUMINATION].astype(float)[:, :, None]
+    product = stages[Stage.REFLECTANCE] * illumination / 255
+    unclipped = (illumination < 255) | EXPERIMENTS[experiment].ignore_enhance
+    error = np.abs(product - stages[Stage.OUTPUT])[np.broadcast_to(unclipped, product.shape)]
+    assert error.size, "illumination is clipped everywhere: nothing was compared"
+    assert error.max() <= 3
+
+
+def test_without_enhance_net_the_output_is_the_reflectance() -> None:
+    names = [name for name, experiment in EXPERIMENTS.items() if experiment.ignore_enhance]
+    assert names
+    for name in names:
+        stages = load(name).enhance(make_dark(96, 128)).stages
+        assert np.array_equal(stages[Stage.OUTPUT], stages[Stage.REFLECTANCE])
+
+
+@every_experiment
+def test_no_visible_border(experiment: str) -> None:
+    """The frame of an evenly lit wall is as bright as what lies 12 pixels further in."""
+    wall = np.full((120, 152, 3), (170, 150, 130), np.uint8)
+    dark = darken(wall, LowLight(exposure=0.03), np.random.default_rng(1))
+    for stage, image in load(experiment).enhance(dark).stages.items():
+        pixels = image.astype(float).reshape(120, 152, -1).mean(axis=2)
+        for turns in range(4):
+            side = np.rot90(pixels, turns)[:, 14:-14]
+            border, inside = side[:2].mean(), side[12:14].mean()
+            # How far apart pairs of rows in the middle are by noise alone.
+            rows = side[24:-24].reshape(-1, 2, side.shape[1]).mean(axis=(1, 2))
+            allowed = 4 + 2 * np.ptp(rows)
+            assert abs(border - inside) <= allowed, f"{stage}, side {turns}"
+
+
+def test_progress_counts_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inference, "TILE", 64)
+    calls: list[tuple[int, int]] = []
+    load("join").enhance(make_dark(65, 130), lambda done, total: calls.append((done, total)))
+    assert calls == [(done, 6) for done in range(1, 7)]
+
+
+def test_exception_in_progress_stops_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inference, "TILE", 64)
+    calls: list[int] = []
+
+    def cancel_at_second_tile(done: int, _: int) -> None:
+        calls.append(done)
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        load("join").enhance(make_dark(65, 130), cancel_at_second_tile)
+    assert calls == [1, 2]
+
+
+@every_experiment
+def test_tiles_leave_no_seams(experiment: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    dark = make_dark(203, 331)
+    one_pass = load(experiment).enhance(dark)
+    monkeypatch.setattr(inference, "TILE", 64)
+    tiled = load(experiment).enhance(dark)
+    for stage in Stage:
+        difference = tiled.stages[stage].astype(int) - one_pass.stages[stage]
+        assert np.abs(difference).max() <= 1, stage
+
+
+def test_threads_share_an_enhancer() -> None:
+    enhancer = load("split_resize")
+    photos = [make_dark(40 + 7 * seed, 90 - 5 * seed, seed) for seed in range(8)]
+    alone = [enhancer.enhance(photo).output for photo in photos]
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        together = [result.output for result in pool.map(enhancer.enhance, photos)]
+    for output, expected in zip(together, alone, strict=True):
+        assert np.array_equal(output, expected)
+
+
+def test_networks_are_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    inference._shared_enhancer.cache_clear()
+    opened: list[Path] = []
+    open_model = inference.open_model
+
+    def counted(path: Path, device: retinex.Device) -> object:
+        opened.append(path)
+        return open_model(path, device)
+
+    monkeypatch.setattr(inference, "open_model", counted)
+    for device, models in (
+        ("cpu", inference.MODELS_FOLDER),
+        (retinex.Device.CPU, str(inference.MODELS_FOLDER)),
+    ):
+        retinex.enhance(make_dark(8, 8), "join", device, models)
+    assert len(opened) == 1
+
+
+def test_unknown_experiment_names_those_there_are() -> None:
+    with pytest.raises(ModelError) as error:
+        retinex.enhance(make_dark(8, 8), "splt_resize")
+    assert all(name in str(error.value) for name in EXPERIMENTS)
+
+
+def test_transparency_is_kept(tmp_path: Path) -> None:
+    alpha = np.arange(20 * 30, dtype=np.uint8).reshape(20, 30, 1)
+    result = retinex.enhance(np.concatenate([make_dark(20, 30), alpha], axis=2))
+    path = tmp_path / "bright.png"
+    retinex.save_photo(result.output, path, original=result.photo)
+    saved = np.asarray(Image.open(path))
+    assert np.array_equal(saved[:, :, 3], alpha[:, :, 0])
+    assert np.array_equal(saved[:, :, :3], result.output)
+
+
+def test_enhancing_needs_neither_torch_nor_gradio() -> None:
+    code = (
+        "import sys, numpy, retinex\n"
+        "retinex.enhance(numpy.zeros((8, 8, 3), numpy.uint8))\n"
+        "print(sorted({'torch', 'gradio', 'onnx'} & set(sys.modules)))\n"
+    )
+    root = Path(retinex.__file__).parent.parent
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,303 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from retinex.photo import Pixels
+from retinex.training.pairs import (
+    DatasetError,
+    Pair,
+    central_crop,
+    check_crop,
+    load_pairs,
+    random_crop,
+    split_by_scene,
+    training_batches,
+    validation_batches,
+)
+
+
+def scene(seed: int, height: int = 40, width: int = 48) -> Pixels:
+    """A smooth random picture; those of two seeds don't look alike."""
+    coarse = np.random.default_rng(seed).integers(40, 216, (7, 7, 3), dtype=np.uint8)
+    smooth = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+    return np.asarray(smooth)
+
+
+def noise(seed: int, height: int = 20, width: int = 26) -> Pixels:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def write(path: Path, pixels: Pixels) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def write_pairs(folder: Path, high: dict[str, Pixels]) -> None:
+    for name, pixels in high.items():
+        write(folder / "high" / name, pixels)
+        write(folder / "low" / name, pixels // 4)
+
+
+@pytest.mark.parametrize("layout", ["our485", "."])
+def test_pairs_are_read_by_stem(tmp_path: Path, layout: str) -> None:
+    write_pairs(tmp_path / layout, {"2.png": noise(2), "10.png": noise(10, 31, 17)})
+
+    pairs = load_pairs([tmp_path])
+
+    by_name = {Path(pair.name).name: pair for pair in pairs}
+    assert by_name.keys() == {"2.png", "10.png"}
+    for name, high in (("2.png", noise(2)), ("10.png", noise(10, 31, 17))):
+        assert np.array_equal(by_name[name].high, high)
+        assert np.array_equal(by_name[name].low, high // 4)
+
+
+def test_extensions_may_differ_within_a_pair(tmp_path: Path) -> None:
+    write(tmp_path / "high" / "a.JPG", scene(1))
+    write(tmp_path / "low" / "a.png", scene(1) // 4)
+    write(tmp_path / "high" / "b.webp", scene(2))
+    write(tmp_path / "low" / "b.bmp", scene(2) // 4)
+    (tmp_path / "low" / "Thumbs.db").write_bytes(b"not a photo")
+
+    pairs = load_pairs([tmp_path])
+
+    assert [Path(pair.name).name for pair in pairs] == ["a.JPG", "b.webp"]
+    assert all(pair.low is not None and pair.low.mean() < 100 < 4 * 100 for pair in pairs)
+
+
+def test_test_photos_of_lol_are_never_read(tmp_path: Path) -> None:
+    write_pairs(tmp_path / "our485", {"1.png": noise(1)})
+    write_pairs(tmp_path / "eval15", {"7.png": noise(7)})
+    (tmp_path / "eval15" / "low" / "broken.png").write_bytes(b"reading this would fail")
+
+    pairs = load_pairs([tmp_path])
+
+    assert [Path(pair.name).name for pair in pairs] == ["1.png"]
+
+
+def test_several_roots_are_joined(tmp_path: Path) -> None:
+    write_pairs(tmp_path / "lol" / "our485", {"1.png": noise(1)})
+    write_pairs(tmp_path / "own", {"1.png": noise(2)})
+    write(tmp_path / "photos" / "1.png", noise(3))
+
+    pairs = load_pairs([tmp_path / "lol", tmp_path / "own"], [tmp_path / "photos"])
+
+    assert [pair.high.tobytes() for pair in pairs] == [noise(k).tobytes() for k in (1, 2, 3)]
+    assert [pair.low is None for pair in pairs] == [False, False, True]
+
+
+def unmatched(root: Path) -> list[str]:
+    write(root / "low" / "only_low.png", noise(1))
+    write(root / "high" / "only_high.png", noise(1))
+    return ["only_low.png", "only_high.png"]
+
+
+def sizes_differ(root: Path) -> list[str]:
+    write(root / "low" / "1.png", noise(1, 20, 30))
+    write(root / "high" / "1.jpg", noise(1, 20, 29))
+    return ["low/1.png", "30×20", "high/1.jpg", "29×20"]
+
+
+def not_a_photo(root: Path) -> list[str]:
+    write_pairs(root, {"1.png": noise(1), "2.png": noise(2)})
+    (root / "low" / "2.png").write_text("<html>not found</html>")
+    return ["low/2.png"]
+
+
+def truncated(root: Path) -> list[str]:
+    write_pairs(root, {"1.png": noise(1)})
+    path = root / "high" / "1.png"
+    path.write_bytes(path.read_bytes()[:-200])
+    return ["high/1.png"]
+
+
+def no_photos(root: Path) -> list[str]:
+    write(root / "high" / "1.png", noise(1))
+    (root / "low").mkdir()
+    return [str(root / "low")]
+
+
+def no_low_folder(root: Path) -> list[str]:
+    write(root / "high" / "1.png", noise(1))
+    return [str(root), "'low'", "--help"]
+
+
+def no_folder(root: Path) -> list[str]:
+    return [str(root)]
+
+
+def same_stem(root: Path) -> list[str]:
+    write_pairs(root, {"1.png": noise(1)})
+    write(root / "low" / "1.bmp", noise(1))
+    return ["low/1.png", "low/1.bmp"]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        unmatched,
+        sizes_differ,
+        not_a_photo,
+        truncated,
+        no_photos,
+        no_low_folder,
+        no_folder,
+        same_stem,
+    ],
+)
+def test_errors_name_the_files(tmp_path: Path, spoil: Callable[[Path], list[str]]) -> None:
+    root = tmp_path / "data"
+    expected = spoil(root)
+
+    with pytest.raises(DatasetError) as caught:
+        load_pairs([root])
+
+    message = str(caught.value)
+    assert [part for part in expected if part not in message] == []
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_empty_or_missing_folder_of_photos(tmp_path: Path, exists: bool) -> None:
+    folder = tmp_path / "photos"
+    if exists:
+        folder.mkdir()
+
+    with pytest.raises(DatasetError, match="photos"):
+        load_pairs([], [folder])
+
+
+def test_photos_smaller_than_the_crop_are_named() -> None:
+    pairs = [Pair("fits.png", noise(1, 16, 20), None), Pair("low.png", noise(2, 15, 90), None)]
+
+    check_crop(pairs, 15)
+    with pytest.raises(DatasetError, match=r"low\.png") as caught:
+        check_crop(pairs, 16)
+    assert "fits.png" not in str(caught.value)
+
+
+def test_low_and_high_stay_aligned() -> None:
+    high = noise(0)
+    pair, rng = Pair("pair", high, high // 4), np.random.default_rng(0)
+    orientations = {
+        np.rot90(square, turns).tobytes()
+        for square in (high[:16, :16], high[:16, :16][:, ::-1])
+        for turns in range(4)
+    }
+
+    seen = set()
+    for _ in range(600):
+        low_crop, high_crop = random_crop(pair, 16, rng)
+        assert high_crop.shape == (16, 16, 3)
+        assert np.array_equal(low_crop, high_crop // 4)
+        seen.add(high_crop.tobytes())
+
+    # 5 × 11 windows in eight orientations: the first window comes up in several of them.
+    assert len(seen & orientations) > 1
+    assert len(seen) > 5 * 11
+
+
+def test_whole_photo_crops_come_in_all_eight_orientations() -> None:
+    square = noise(0, 16, 16)
+    rng = np.random.default_rng(0)
+
+    seen = {random_crop(Pair("", square, square), 16, rng)[1].tobytes() for _ in range(100)}
+
+    expected = [np.rot90(s, turns) for s in (square, square[:, ::-1]) for turns in range(4)]
+    assert seen == {orientation.tobytes() for orientation in expected}
+
+
+def test_an_epoch_shows_every_pair_once_in_a_new_order() -> None:
+    pairs = [Pair("", np.full((8, 8, 3), 10 * k, np.uint8), noise(k, 8, 8)) for k in range(20)]
+    rng = np.random.default_rng(0)
+
+    def epoch() -> list[int]:
+        batches = [high for _, high in training_batches(pairs, 8, 3, rng)]
+        assert [len(batch) for batch in batches] == [3] * 6 + [2]
+        return [round(255 * float(photo.max())) for batch in batches for photo in batch]
+
+    first, second = epoch(), epoch()
+    assert sorted(first) == sorted(second) == [10 * k for k in range(20)]
+    assert first != second
+
+
+def test_batches_are_the_photos_as_floats() -> None:
+    high = noise(0, 8, 8)
+    ((low_batch, high_batch),) = validation_batches([Pair("", high, high // 4)], 8, 4)
+
+    assert high_batch.shape == (1, 3, 8, 8)
+    for c, y, x in ((0, 0, 0), (1, 2, 5), (2, 7, 3)):
+        assert high_batch[0, c, y, x].item() == pytest.approx(high[y, x, c] / 255)
+        assert low_batch[0, c, y, x].item() == pytest.approx((high // 4)[y, x, c] / 255)
+
+
+def test_photos_alone_are_darkened_anew_at_every_draw() -> None:
+    pair, rng = Pair("photo", scene(0), None), np.random.default_rng(0)
+
+    first, high = central_crop(pair, 16, rng)
+    second, same_high = central_crop(pair, 16, rng)
+
+    assert np.array_equal(high, same_high)
+    assert not np.array_equal(first, second)
+    assert max(first.mean(), second.mean()) < high.mean() / 2
+
+
+def test_validation_is_the_same_at_every_call() -> None:
+    pairs = [Pair("photo", scene(0), None), Pair("pair", scene(1), scene(1) // 4)]
+
+    first, second = (list(validation_batches(pairs, 16, 1)) for _ in range(2))
+
+    for (low, high), (low_again, high_again) in zip(first, second, strict=True):
+        assert low.equal(low_again)
+        assert high.equal(high_again)
+
+
+def test_central_crop_takes_what_there_is() -> None:
+    low, high = central_crop(
+        Pair("", scene(0, 30, 50), scene(0, 30, 50)), 40, np.random.default_rng(0)
+    )
+
+    assert low.shape == high.shape == (30, 40, 3)
+    assert np.array_equal(high, scene(0, 30, 50)[:, 5:45])
+
+
+def shots(seed: int) -> list[Pair]:
+    """One scene: as it is, brighter, and from a step aside."""
+    picture = scene(seed)
+    brighter = (picture * 1.15).clip(0, 255).astype(np.uint8)
+    return [
+        Pair(f"{seed}", view, view // 4)
+        for view in (picture, brighter, np.roll(picture, 1, axis=1))
+    ]
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("share", [0.01, 0.3, 0.99])
+def test_no_scene_is_on_both_sides_of_the_split(seed: int, share: float) -> None:
+    pairs = [pair for k in range(10) for pair in shots(k)]
+
+    training, validation = split_by_scene(pairs, share, seed)
+
+    in_training, in_validation = ({pair.name for pair in side} for side in (training, validation))
+    assert not in_training & in_validation
+    assert len(training) + len(validation) == len(pairs)
+    # At least one scene on either side.
+    assert len(in_validation) == {0.01: 1, 0.3: 3, 0.99: 9}[share]
+
+
+def test_the_seed_alone_decides_the_split() -> None:
+    pairs = [Pair(str(k), scene(k), None) for k in range(12)]
+
+    def held_out(seed: int) -> tuple[str, ...]:
+        return tuple(pair.name for pair in split_by_scene(pairs, 0.25, seed)[1])
+
+    assert held_out(1) == held_out(1)
+    assert len({frozenset(held_out(seed)) for seed in range(5)}) > 1
+
+
+def test_a_single_scene_cannot_be_split() -> None:
+    with pytest.raises(DatasetError, match="single scene"):
+        split_by_scene(shots(0), 0.5, seed=0)

@@ -1,0 +1,341 @@
+"""Photos as people have them: written by Pillow to real files, read by retinex and written back."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import ExifTags, Image, ImageCms, ImageOps
+
+from retinex import Photo, PhotoError, open_photo, save_photo
+from retinex.photo import Pixels
+
+ORIENTATION, MAKE = ExifTags.Base.Orientation, ExifTags.Base.Make
+SRGB_PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+@pytest.fixture
+def rgb() -> Pixels:
+    """A smooth picture without symmetry, so that JPEG keeps it and a rotation shows."""
+    down, across = np.mgrid[0:40, 0:64]
+    return np.stack([across * 4, down * 6, 250 - across * 2 - down], axis=2).astype(np.uint8)
+
+
+@pytest.fixture
+def alpha(rgb: Pixels) -> Pixels:
+    return rgb[::-1, :, 1].copy()
+
+
+def difference(image: Pixels, other: Pixels) -> int:
+    assert image.shape == other.shape
+    return int(np.abs(image.astype(int) - other).max())
+
+
+def to_bytes(image: Image.Image, kind: str, **options: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def reopen(path: Path) -> Image.Image:
+    with Image.open(path) as image:
+        image.load()
+    return image
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "tolerance"),
+    [
+        ("a.png", {}, 0),
+        ("a.bmp", {}, 0),
+        ("a.tif", {}, 0),
+        ("a.tiff", {"compression": "tiff_lzw"}, 0),
+        ("a.webp", {"lossless": True}, 0),
+        ("a.JPG", {"quality": 95, "subsampling": 0}, 8),
+        ("a.webp", {"quality": 95}, 16),
+    ],
+)
+def test_rgb_files(
+    tmp_path: Path, rgb: Pixels, name: str, options: dict[str, Any], tolerance: int
+) -> None:
+    Image.fromarray(rgb).save(tmp_path / name, **options)
+    photo = open_photo(tmp_path / name)
+    assert difference(photo.rgb, rgb) <= tolerance
+    assert photo.rgb.dtype == np.uint8 and photo.rgb.flags.c_contiguous
+    assert photo.alpha is None
+    save_photo(photo.rgb, tmp_path / f"saved_{name}", photo)
+    assert difference(open_photo(tmp_path / f"saved_{name}").rgb, photo.rgb) <= max(tolerance, 16)
+
+
+@pytest.mark.parametrize("kind", ["jpg", "png", "webp", "tif"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation(tmp_path: Path, rgb: Pixels, orientation: int, kind: str) -> None:
+    undo = [None, 0, 3, 1, 5, 2, 6, 4][orientation - 1]  # the transposition a camera has made
+    stored = Image.fromarray(rgb)
+    if undo is not None:
+        stored = stored.transpose(Image.Transpose(undo))
+    exif = Image.Exif()
+    exif[ORIENTATION], exif[MAKE] = orientation, "Camera"
+    path, saved = tmp_path / f"a.{kind}", tmp_path / "saved.jpg"
+    stored.save(path, exif=exif, quality=95)
+    photo = open_photo(path)
+    assert difference(photo.rgb, rgb) <= 24
+    save_photo(photo.rgb, saved, photo)
+    assert reopen(saved).getexif().get(MAKE) == "Camera"
+    shown_by_a_viewer = np.asarray(ImageOps.exif_transpose(reopen(saved)))
+    assert difference(shown_by_a_viewer, rgb) <= 24
+
+
+@pytest.mark.parametrize("kind", ["jpg", "tif"])
+def test_exposure_and_place_are_kept(tmp_path: Path, rgb: Pixels, kind: str) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.IFD.Exif] = {ExifTags.Base.ExposureTime: 0.5}
+    exif[ExifTags.IFD.GPSInfo] = {ExifTags.GPS.GPSLatitudeRef: "N"}
+    Image.fromarray(rgb).save(tmp_path / f"a.{kind}", exif=exif.tobytes())
+    save_photo(rgb, tmp_path / "saved.jpg", open_photo(tmp_path / f"a.{kind}"))
+    saved = reopen(tmp_path / "saved.jpg").getexif()
+    assert saved.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.ExposureTime] == 0.5
+    assert saved.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] == "N"
+    assert set(saved) == {ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo}, "the old file's layout"
+
+
+@pytest.mark.parametrize("broken", [b"garbage", b"MM", b"II*\0\x08\0\0\0\x01\0\x12\x01\x02\0\x04"])
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+def test_broken_exif_does_not_cost_the_photo(rgb: Pixels, broken: bytes) -> None:
+    file = to_bytes(Image.fromarray(rgb), "JPEG", exif=b"Exif\0\0" + broken, quality=95)
+    assert difference(open_photo(file).rgb, rgb) <= 24
+
+
+@pytest.mark.parametrize("kind", ["jpg", "png", "tif"])
+def test_gray(tmp_path: Path, rgb: Pixels, kind: str) -> None:
+    gray = rgb[:, :, 0]
+    Image.fromarray(gray).save(tmp_path / f"a.{kind}", icc_profile=b"describes gray")
+    photo = open_photo(tmp_path / f"a.{kind}")
+    assert difference(photo.rgb, np.stack([gray] * 3, axis=2)) <= 4
+    assert photo.icc_profile is None, "a gray profile would spoil the RGB file"
+
+
+def test_black_and_white(rgb: Pixels) -> None:
+    bits = rgb[:, :, 0] > 100
+    photo = open_photo(to_bytes(Image.fromarray(bits), "PNG"))
+    assert np.array_equal(photo.rgb, np.stack([bits] * 3, axis=2) * np.uint8(255))
+
+
+def test_gray_with_transparency(rgb: Pixels, alpha: Pixels) -> None:
+    image = Image.merge("LA", (Image.fromarray(rgb[:, :, 0]), Image.fromarray(alpha)))
+    photo = open_photo(to_bytes(image, "PNG"))
+    assert np.array_equal(photo.rgb, np.stack([rgb[:, :, 0]] * 3, axis=2))
+    assert photo.alpha is not None and np.array_equal(photo.alpha, alpha)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "GIF"])
+def test_palette(rgb: Pixels, kind: str) -> None:
+    image = Image.fromarray(rgb).quantize(16)
+    colours = np.asarray(image.convert("RGB"))
+    opaque = open_photo(to_bytes(image, kind))
+    assert np.array_equal(opaque.rgb, colours) and opaque.alpha is None
+    see_through = open_photo(to_bytes(image, kind, transparency=3))
+    assert see_through.alpha is not None
+    assert np.array_equal(see_through.alpha == 0, np.asarray(image) == 3)
+    assert np.array_equal(see_through.rgb[see_through.alpha > 0], colours[see_through.alpha > 0])
+
+
+def test_transparency_survives_png_and_not_jpeg(tmp_path: Path, rgb: Pixels, alpha: Pixels) -> None:
+    rgba = np.dstack([rgb, alpha])
+    Image.fromarray(rgba).save(tmp_path / "a.png")
+    photo = open_photo(tmp_path / "a.png")
+    save_photo(photo.rgb, tmp_path / "saved.png", photo)
+    assert np.array_equal(np.asarray(reopen(tmp_path / "saved.png")), rgba)
+    for name in ("saved.jpg", "saved.JPEG", "saved.jfif"):
+        save_photo(photo.rgb, tmp_path / name, photo)
+        assert difference(np.asarray(reopen(tmp_path / name)), rgb) <= 8
+
+
+def make_cmyk_profile(ink_order: tuple[int, int, int]) -> bytes:
+    """Build the ICC profile of a press whose inks 0–2 take away red, green, blue in `ink_order`."""
+    light = 1 - np.indices((9, 9, 9, 9)).reshape(4, -1) / 8
+    rgb = np.rint(255 * light[list(ink_order)] * light[3]).astype(np.uint8)
+    srgb, lab = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+    to_lab = ImageCms.buildTransform(srgb, lab, "RGB", "LAB")
+    pixels = ImageCms.applyTransform(Image.fromarray(rgb.T[None].copy()), to_lab)
+    assert pixels is not None
+    # Pillow stores a and b as signed bytes, the table with 128 added.
+    table = np.frombuffer(pixels.tobytes(), np.uint8).reshape(-1, 3) ^ np.array([0, 128, 128])
+    ramp = bytes(range(256))
+    matrix = b"".join(int(i % 4 == 0).to_bytes(2, "big") + b"\0\0" for i in range(9))
+    lut = b"mft1\0\0\0\0\4\3\x09\0" + matrix + ramp * 4 + table.astype(np.uint8).tobytes()
+    lut += ramp * 3
+    lut += b"\0" * (-len(lut) % 4)
+    text = b"desc" + bytes(4) + (2).to_bytes(4, "big") + b"p\0" + bytes(78)
+    white = b"XYZ \0\0\0\0" + bytes.fromhex("0000f6d6000100000000d32d")
+    tags, body = b"", b""
+    for name, data in ((b"A2B0", lut), (b"desc", text), (b"wtpt", white)):
+        data += b"\0" * (-len(data) % 4)
+        offset = 128 + 4 + 3 * 12 + len(body)
+        tags += name + offset.to_bytes(4, "big") + len(data).to_bytes(4, "big")
+        body += data
+    header = b"\0\0\0\0\2\x20\0\0prtrCMYKLab " + bytes(12) + b"acsp" + bytes(28)
+    header += white[8:] + bytes(48)
+    rest = header + (3).to_bytes(4, "big") + tags + body
+    return (len(rest) + 4).to_bytes(4, "big") + rest
+
+
+@pytest.mark.parametrize("kind", ["jpg", "tif"])
+@pytest.mark.parametrize("profile", ["none", "broken", "of RGB", "swapped inks"])
+def test_cmyk(tmp_path: Path, rgb: Pixels, kind: str, profile: str) -> None:
+    inks = Image.fromarray(rgb).convert("CMYK").split()
+    icc = {"broken": b"not a profile", "of RGB": SRGB_PROFILE}.get(profile)
+    if profile == "swapped inks":  # the colours are wrong unless the profile is used
+        inks = (inks[1], inks[2], inks[0], inks[3])
+        icc = make_cmyk_profile((2, 0, 1))
+    path = tmp_path / f"a.{kind}"
+    Image.merge("CMYK", inks).save(path, icc_profile=icc, quality=98)
+    photo = open_photo(path)
+    assert np.abs(photo.rgb.astype(int) - rgb).mean() < 4
+    assert photo.icc_profile is None, "the values are sRGB now"
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_sixteen_bit_gray_is_scaled(kind: str) -> None:
+    ramp = np.linspace(0, 65535, 256).round().astype(np.uint16).reshape(8, 32)
+    photo = open_photo(to_bytes(Image.fromarray(ramp), kind))
+    assert np.array_equal(photo.rgb[:, :, 1].ravel(), np.arange(256))
+
+
+def test_float_tiff_is_scaled() -> None:
+    ramp = np.linspace(0, 1, 256, dtype=np.float32).reshape(8, 32)
+    photo = open_photo(to_bytes(Image.fromarray(ramp), "TIFF"))
+    assert np.array_equal(photo.rgb[:, :, 1].ravel(), np.arange(256))
+
+
+@pytest.mark.parametrize("kind", ["jpg", "png", "tif", "webp"])
+def test_colour_profile_is_kept(tmp_path: Path, rgb: Pixels, kind: str) -> None:
+    path, saved = tmp_path / f"a.{kind}", tmp_path / f"saved.{kind}"
+    Image.fromarray(rgb).save(path, icc_profile=SRGB_PROFILE)
+    photo = open_photo(path)
+    save_photo(photo.rgb, saved, photo)
+    assert reopen(saved).info["icc_profile"] == SRGB_PROFILE
+
+
+def test_arrays(rgb: Pixels, alpha: Pixels) -> None:
+    gray = rgb[:, :, 0]
+    gray_rgb = np.stack([gray] * 3, axis=2)
+    cases = [
+        (rgb, rgb),
+        (rgb.astype(np.uint16) * 257, rgb),
+        (np.dstack([rgb, alpha]), rgb),
+        (np.dstack([rgb, alpha]).astype(np.uint16) * 257, rgb),
+        (rgb[::-1, ::2], rgb[::-1, ::2]),
+        (gray, gray_rgb),
+        (gray[:, :, None], gray_rgb),
+    ]
+    for array, expected in cases:
+        photo = open_photo(array)
+        assert np.array_equal(photo.rgb, expected)
+        assert photo.rgb.dtype == np.uint8 and photo.rgb.flags.c_contiguous
+        if array.shape[2:] == (4,):
+            assert photo.alpha is not None and np.array_equal(photo.alpha, alpha)
+        else:
+            assert photo.alpha is None
+
+
+def test_bytes_files_and_images(tmp_path: Path, rgb: Pixels) -> None:
+    path = tmp_path / "a.png"
+    Image.fromarray(rgb).save(path)
+    for source in (str(path), path.read_bytes(), io.BytesIO(path.read_bytes()), reopen(path)):
+        assert np.array_equal(open_photo(source).rgb, rgb), type(source)
+    with path.open("rb") as file:
+        assert np.array_equal(open_photo(file).rgb, rgb)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
+def test_pillow_image_is_left_as_it_was(rgb: Pixels, kind: str) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION], exif[MAKE] = 6, "Camera"
+    with Image.open(io.BytesIO(to_bytes(Image.fromarray(rgb), kind, exif=exif))) as image:
+        image.load()
+        before = np.array(image), dict(image.getexif()), dict(image.info), image.mode
+        open_photo(image)
+        after = np.array(image), dict(image.getexif()), dict(image.info), image.mode
+    assert np.array_equal(before[0], after[0])
+    assert before[1:] == after[1:]
+
+
+def test_one_pixel(tmp_path: Path) -> None:
+    pixel = np.array([[[10, 20, 30]]], np.uint8)
+    save_photo(pixel, tmp_path / "a.png", Photo(pixel))
+    assert np.array_equal(open_photo(tmp_path / "a.png").rgb, pixel)
+
+
+NOT_PHOTOS = {
+    "empty.jpg": b"",
+    "text.png": b"this is no photo\n" * 50,
+    "video.mp4": b"\0\0\0\x20ftypisom\0\0\x02\0isomiso2avc1mp41" + bytes(range(256)) * 8,
+}
+
+
+@pytest.mark.parametrize(("name", "content"), NOT_PHOTOS.items(), ids=NOT_PHOTOS)
+def test_other_files_are_refused_with_advice(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(PhotoError, match="JPEG, PNG, TIFF or WebP") as error:
+        open_photo(tmp_path / name)
+    assert name in str(error.value)
+    with pytest.raises(PhotoError, match="this file"):
+        open_photo(content)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_truncated_file_is_refused(rgb: Pixels, kind: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, rgb.shape, dtype=np.uint8)
+    file = to_bytes(Image.fromarray(noise), kind)
+    with pytest.raises(PhotoError, match="can't be read"):
+        open_photo(file[: len(file) // 2])
+
+
+def test_missing_file() -> None:
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.jpg"):
+        open_photo("nowhere.jpg")
+
+
+@pytest.mark.parametrize(
+    ("array", "advice"),
+    [
+        (np.zeros(5, np.uint8), "shape"),
+        (np.zeros((4, 4, 2), np.uint8), "shape"),
+        (np.zeros((1, 4, 4, 3), np.uint8), "shape"),
+        (np.zeros((4, 4, 3), np.float32), "float32"),
+        (np.zeros((4, 4, 3), np.int64), "int64"),
+        (np.zeros((0, 4, 3), np.uint8), "empty"),
+    ],
+)
+def test_wrong_arrays_are_refused(array: Any, advice: str) -> None:
+    with pytest.raises(PhotoError, match=advice):
+        open_photo(array)
+
+
+def test_empty_image_is_refused() -> None:
+    with pytest.raises(PhotoError, match="empty"):
+        open_photo(Image.new("RGB", (0, 3)))
+
+
+def test_size_limit(rgb: Pixels) -> None:
+    height, width = rgb.shape[:2]
+    sources = (rgb, Image.fromarray(rgb), to_bytes(Image.fromarray(rgb), "PNG"))
+    for source in sources:
+        assert open_photo(source, max_pixels=height * width).rgb.shape == rgb.shape
+        with pytest.raises(PhotoError, match=f"{width}×{height}.*limit is 0.002 megapixels"):
+            open_photo(source, max_pixels=2000)
+
+
+@pytest.mark.parametrize("side", [12_000, 60_000])
+def test_giant_is_refused_by_its_header(
+    rgb: Pixels, side: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = bytearray(to_bytes(Image.fromarray(rgb), "BMP"))
+    file[18:26] = side.to_bytes(4, "little") * 2
+    decoded: list[Any] = []
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", decoded.append)
+    with pytest.raises(PhotoError, match="Make it smaller"):
+        open_photo(bytes(file), max_pixels=100_000_000)
+    assert not decoded

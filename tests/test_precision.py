@@ -1,0 +1,87 @@
+import pytest
+import torch
+
+from retinex.experiments import EXPERIMENTS, Experiment
+from retinex.training.networks import RetinexNet
+from retinex.training.phases import build_optimizer, phase_losses, phases_of
+from retinex.training.precision import (
+    Precision,
+    autocast_for,
+    resolve_precision,
+    training_device,
+)
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "expected"),
+    [
+        ({}, Precision.FP32),
+        ({"avx2": True, "amx_bf16": False, "avx512_bf16": False}, Precision.FP32),
+        ({"amx_bf16": True, "avx512_bf16": False}, Precision.BF16),
+        ({"amx_bf16": False, "avx512_bf16": True}, Precision.BF16),
+    ],
+)
+def test_auto_on_the_cpu_follows_its_instructions(
+    monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, bool], expected: Precision
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+
+    assert resolve_precision(Precision.AUTO, CPU) is expected
+
+
+@pytest.mark.parametrize("in_hardware", [True, False])
+def test_auto_on_a_gpu_ignores_emulated_bf16(
+    monkeypatch: pytest.MonkeyPatch, in_hardware: bool
+) -> None:
+    def is_bf16_supported(including_emulation: bool = True) -> bool:
+        return in_hardware or including_emulation
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", is_bf16_supported)
+
+    expected = Precision.BF16 if in_hardware else Precision.FP32
+    assert resolve_precision(Precision.AUTO, CUDA) is expected
+
+
+@pytest.mark.parametrize("chosen", [Precision.FP32, Precision.BF16])
+@pytest.mark.parametrize("has_bf16", [True, False])
+def test_an_explicit_choice_stays(
+    monkeypatch: pytest.MonkeyPatch, chosen: Precision, has_bf16: bool
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": has_bf16})
+
+    assert resolve_precision(chosen, CPU) is chosen
+
+
+@pytest.mark.parametrize("available", [True, False])
+def test_training_takes_the_gpu_if_there_is_one(
+    monkeypatch: pytest.MonkeyPatch, available: bool
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
+
+    assert training_device().type == ("cuda" if available else "cpu")
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS.values(), ids=EXPERIMENTS)
+def test_bf16_steps_keep_weights_and_losses_in_float32(experiment: Experiment) -> None:
+    torch.manual_seed(0)
+    net = RetinexNet(experiment)
+    low, high = torch.rand(2, 3, 16, 16) / 10, torch.rand(2, 3, 16, 16)
+    autocast = autocast_for(Precision.BF16, CPU)
+    with autocast:
+        assert net.decom.input_conv(low).dtype == torch.bfloat16
+
+    for phase in phases_of(experiment):
+        before = [parameter.clone() for parameter in net.parameters()]
+        losses = phase_losses(net, phase, low, high, autocast)
+        sum(losses.values()).backward()
+        build_optimizer(net, phase, decom_lr=0.001, rel_lr=0.001).step()
+
+        for loss in losses.values():
+            assert loss.dtype == torch.float32
+            assert loss.isfinite()
+        assert any(not torch.equal(*both) for both in zip(before, net.parameters(), strict=True))
+    for parameter in net.parameters():
+        assert parameter.dtype == torch.float32
+        assert parameter.isfinite().all()

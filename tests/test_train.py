@@ -1,0 +1,363 @@
+import csv
+import os
+import runpy
+import shutil
+import signal
+import subprocess
+import sys
+from argparse import Namespace
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from retinex.experiments import EXPERIMENTS
+from retinex.training.checkpoints import load_state, load_weights
+from retinex.training.networks import RetinexNet
+
+TRAIN = Path(__file__).parent.parent / "train.py"
+TINY = ("--crop", "16", "--batch_size", "2", "--precision", "fp32")
+STUDY = {
+    "split_resize": ("-e", "1"),
+    "split_transposed": ("-e", "1", "-t", "True"),
+    "join": ("-e", "1", "-m", "join"),
+    "join_ignore_enhance": ("-e", "1", "-m", "join", "-i", "True"),
+}
+PHASES = {"split": ["decom", "enhance"], "join": ["join"]}
+
+
+def write_dataset(folder: Path, scenes: int = 6) -> None:
+    """Write smooth random pictures of 40×32 pixels, and dark ones of the same."""
+    rng = np.random.default_rng(0)
+    for name in ("low", "high"):
+        (folder / name).mkdir(parents=True)
+    for k in range(scenes):
+        coarse = Image.fromarray(rng.integers(60, 256, (5, 6, 3), dtype=np.uint8))
+        high = coarse.resize((40, 32), Image.Resampling.BICUBIC)
+        high.save(folder / "high" / f"{k}.png")
+        high.point(lambda value: value // 8).save(folder / "low" / f"{k}.png")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a dataset where train.py looks for it."""
+    folder = tmp_path_factory.mktemp("project")
+    write_dataset(folder / "data" / "lol" / "our485")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(project: Path) -> Path:
+    """The folder that the study's four command lines, at a tiny size, leave their runs in."""
+    for arguments in STUDY.values():
+        train(project, *arguments, *TINY)
+    return project / "runs"
+
+
+def train(cwd: Path, *arguments: str | Path) -> None:
+    """Run train.py in this process, which has PyTorch loaded already."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(cwd)
+        patch.setattr(sys, "argv", ["train.py", *map(str, arguments)])
+        runpy.run_path(str(TRAIN), run_name="__main__")
+
+
+def parse(*arguments: str) -> Namespace:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["train.py", *arguments])
+        parsed: Namespace = runpy.run_path(str(TRAIN))["parse_arguments"]()
+    return parsed
+
+
+def read_log(folder: Path) -> list[dict[str, str]]:
+    with (folder / "log.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def assert_same_weights(ours: Path, reference: Path, prefix: str = "") -> None:
+    weights, expected = load_file(ours), load_file(reference)
+    names = [name for name in expected if name.startswith(prefix)]
+    assert names
+    assert [name for name in names if not weights[name].equal(expected[name])] == []
+
+
+@pytest.mark.parametrize("name", STUDY)
+def test_command_lines_of_the_study(trained: Path, name: str) -> None:
+    folder, experiment = trained / name, EXPERIMENTS[name]
+    phases = PHASES[experiment.mode]
+
+    net, of_weights, facts = load_weights(folder / f"{name}.safetensors")
+    assert of_weights is experiment
+    assert (facts["training_pairs"], facts["validation_pairs"]) == (5, 1)
+    assert facts["settings"]["n_epochs"] == 1
+    assert net(torch.rand(1, 3, 8, 8)).output.isfinite().all()
+    snapshots = {path.stem for path in (folder / "snapshots").glob("*.safetensors")}
+    assert snapshots == {f"{phase}_001" for phase in phases}
+    grids = list((folder / "grids").iterdir())
+    assert {path.name for path in grids} == {f"{phase}_001.png" for phase in phases}
+    for grid in grids:
+        with Image.open(grid) as image:
+            assert image.width > image.height > 100
+
+
+@pytest.mark.parametrize("name", STUDY)
+def test_the_log_has_a_row_per_epoch(trained: Path, name: str) -> None:
+    experiment = EXPERIMENTS[name]
+    rows = read_log(trained / name)
+
+    assert [(row["phase"], row["epoch"]) for row in rows] == [
+        (phase, "1") for phase in PHASES[experiment.mode]
+    ]
+    for row in rows:
+        has = {"decom": row["phase"] != "enhance", "enhance": row["phase"] != "decom"}
+        for loss, expected in has.items():
+            for side in ("train", "val"):
+                assert (float(row[f"{side}_{loss}"]) > 0) if expected else not row[f"{side}_{loss}"]
+        assert float(row["learning_rate"]) == 0.001
+        assert float(row["seconds"]) >= 0
+
+
+@pytest.mark.parametrize("name", ["split_resize", "split_transposed"])
+def test_training_enhance_net_leaves_decom_net_alone(trained: Path, name: str) -> None:
+    before = trained / name / "snapshots" / "decom_001.safetensors"
+    after = trained / name / f"{name}.safetensors"
+
+    assert_same_weights(after, before, "decom.")
+    moved = [k for k, w in load_file(after).items() if not w.equal(load_file(before)[k])]
+    assert {name.split(".")[0] for name in moved} == {"enhance"}
+
+
+def test_join_trains_both_networks(trained: Path) -> None:
+    torch.manual_seed(0)
+    untrained = RetinexNet(EXPERIMENTS["join"]).state_dict()
+
+    weights = load_file(trained / "join" / "join.safetensors")
+
+    assert weights.keys() == untrained.keys()
+    assert [name for name in weights if weights[name].equal(untrained[name])] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "experiment"),
+    [
+        ([], "split_resize"),
+        (["-t"], "split_transposed"),
+        (["-t", "True"], "split_transposed"),
+        (["-t", "False"], "split_resize"),
+        (["--transposed", "false"], "split_resize"),
+        (["-m", "join"], "join"),
+        (["-m", "join", "-i"], "join_ignore_enhance"),
+        (["-m", "join", "-i", "False", "-t", "0"], "join"),
+    ],
+)
+def test_switches_choose_the_experiment(arguments: list[str], experiment: str) -> None:
+    assert parse(*arguments).experiment.name == experiment
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["-m", "join", "-t"], list(EXPERIMENTS)),
+        (["-i"], list(EXPERIMENTS)),
+        (["-t", "maybe"], ["True", "False", "maybe"]),
+        (["-m", "both"], ["split", "join"]),
+        (["-e", "0"], ["--n_epochs"]),
+        (["--crop", "1"], ["--crop"]),
+        (["-m", "join", "--decom", "x.safetensors"], ["--decom", "split"]),
+    ],
+)
+def test_wrong_arguments_are_explained(
+    arguments: list[str], complaint: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        parse(*arguments)
+
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert [word for word in complaint if word not in error] == []
+
+
+def test_help_says_where_datasets_come_from(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        parse("--help")
+
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    assert "https://daooshee.github.io/BMVC2018website/" in text
+    assert "data/lol/our485/low" in text
+    assert all(name in text for name in STUDY)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ([], "data/lol"),
+        (["--data", "nowhere"], "nowhere"),
+        (["--photos", "nowhere"], "nowhere"),
+    ],
+)
+def test_a_missing_dataset_is_one_line(tmp_path: Path, arguments: list[str], named: str) -> None:
+    with pytest.raises(SystemExit) as stop:
+        train(tmp_path, *arguments)
+
+    message = str(stop.value.code)
+    assert message.startswith("train.py: ")
+    assert named in message
+    assert "\n" not in message
+
+
+def test_photos_smaller_than_the_crop_stop_the_run(project: Path, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"0\.png.*--crop"):
+        train(project, "--crop", "33", "--out", tmp_path)
+
+
+def test_a_finished_run_is_not_overwritten(trained: Path) -> None:
+    weights = (trained / "join" / "join.safetensors").read_bytes()
+
+    with pytest.raises(SystemExit, match="--resume"):
+        train(trained.parent, *STUDY["join"], *TINY)
+
+    assert (trained / "join" / "join.safetensors").read_bytes() == weights
+
+
+@pytest.mark.parametrize(
+    "changed", [("--seed", "1"), ("-e", "2"), ("-dlr", "0.01"), ("--scheduler", "cosine")]
+)
+def test_resuming_with_other_settings_is_refused(trained: Path, changed: tuple[str, str]) -> None:
+    with pytest.raises(SystemExit, match="was started with"):
+        train(trained.parent, *STUDY["join"], *TINY, *changed, "--resume")
+
+
+def test_decom_net_is_reused(trained: Path, tmp_path: Path) -> None:
+    decom = trained / "split_resize" / "split_resize.safetensors"
+
+    train(trained.parent, *STUDY["split_transposed"], *TINY, "--decom", decom, "--out", tmp_path)
+
+    folder = tmp_path / "split_transposed"
+    assert_same_weights(folder / "split_transposed.safetensors", decom, "decom.")
+    assert [row["phase"] for row in read_log(folder)] == ["enhance"]
+
+
+def test_photos_alone_are_enough(project: Path, tmp_path: Path) -> None:
+    photos = project / "data" / "lol" / "our485" / "high"
+
+    train(tmp_path, *STUDY["join_ignore_enhance"], *TINY, "--photos", photos)
+
+    folder = tmp_path / "runs" / "join_ignore_enhance"
+    facts = load_weights(folder / "join_ignore_enhance.safetensors")[2]
+    assert facts["training_pairs"] + facts["validation_pairs"] == 6
+    assert facts["settings"]["photos"] == ["high"]
+    assert str(tmp_path.parent) not in str(facts)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows has no SIGKILL")
+@pytest.mark.parametrize(
+    ("experiment", "arguments", "rows_before_kill"),
+    [
+        ("split_resize", ("-e", "3", "--scheduler", "step"), 4),
+        ("split_resize", ("-e", "3", "--scheduler", "cosine"), 1),
+        ("join", ("-m", "join", "-e", "4", "--scheduler", "plateau"), 2),
+    ],
+)
+def test_a_killed_run_resumes_to_the_same_weights(
+    project: Path,
+    tmp_path: Path,
+    experiment: str,
+    arguments: tuple[str, ...],
+    rows_before_kill: int,
+) -> None:
+    command = [*arguments, *TINY, "-s", "100"]
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    train(project, *command, "--out", whole)
+
+    kill_at_row(project, [*command, "--out", str(killed)], killed / experiment, rows_before_kill)
+    assert not (killed / experiment / f"{experiment}.safetensors").exists()
+    train(project, *command, "--out", killed, "--resume")
+
+    weights = f"{experiment}/{experiment}.safetensors"
+    assert_same_weights(killed / weights, whole / weights)
+    log, expected = read_log(killed / experiment), read_log(whole / experiment)
+    for row in (*log, *expected):
+        del row["seconds"]
+    assert log == expected
+    # What plateau has counted shows in no row of so short a run.
+    states = [
+        load_state(folder / experiment / "last.pt", np.random.default_rng())
+        for folder in (killed, whole)
+    ]
+    assert states[0]["schedule"] == states[1]["schedule"]
+
+
+def kill_at_row(cwd: Path, command: list[str], folder: Path, rows: int) -> None:
+    """Start train.py and kill it without warning once its log has `rows` rows."""
+    process = subprocess.Popen(
+        [sys.executable, TRAIN, *command],
+        cwd=cwd,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    while process.poll() is None:
+        if (folder / "log.csv").exists() and len(read_log(folder)) >= rows:
+            process.kill()
+            break
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=0.01)
+    assert process.wait(timeout=60) == -signal.SIGKILL
+
+
+def test_tensorboard_gets_events(project: Path, tmp_path: Path) -> None:
+    arguments = (*STUDY["join_ignore_enhance"], *TINY, "--out", tmp_path)
+
+    train(project, *arguments, "--tracker", "tensorboard")
+
+    (events,) = (tmp_path / "join_ignore_enhance").rglob("events.out.tfevents.*")
+    content = events.read_bytes()
+    assert b"join/val_decom" in content
+    assert b"join/stages" in content
+
+
+@pytest.mark.parametrize(
+    ("tracker", "pattern"),
+    [
+        ("trackio", "trackio/*.db"),
+        ("wandb", "runs/join_ignore_enhance/wandb/offline-run-*/*.wandb"),
+    ],
+)
+def test_trackers_record_locally(project: Path, tmp_path: Path, tracker: str, pattern: str) -> None:
+    pytest.importorskip(tracker)
+    # A process of its own: both read their settings when they are imported.
+    offline = {
+        "HF_HUB_OFFLINE": "1",
+        "GRADIO_ANALYTICS_ENABLED": "False",
+        "TRACKIO_DIR": str(tmp_path / "trackio"),
+        "WANDB_MODE": "offline",
+        "HOME": str(tmp_path),
+    }
+    arguments = (*STUDY["join_ignore_enhance"], *TINY, "--out", tmp_path / "runs")
+
+    done = subprocess.run(
+        [sys.executable, TRAIN, *arguments, "--tracker", tracker],
+        cwd=project,
+        env=os.environ | offline,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+    assert done.returncode == 0, done.stderr
+    files = list(tmp_path.glob(pattern))
+    assert files, sorted(tmp_path.rglob("*"))
+    assert b"val_decom" in b"".join(file.read_bytes() for file in files)
+
+
+def test_an_untouched_copy_resumes_to_what_it_was(trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained / "join", tmp_path / "join")
+    (tmp_path / "join" / "join.safetensors").unlink()
+
+    train(trained.parent, *STUDY["join"], *TINY, "--resume", "--out", tmp_path)
+
+    assert_same_weights(tmp_path / "join" / "join.safetensors", trained / "join/join.safetensors")
