@@ -43,7 +43,9 @@ LONGEST_QUEUE = 20
 CSS = """
 .gradio-container { max-width: 1440px !important; margin: 0 auto !important; }
 #status { min-height: 1.6em; }
-@media (max-width: 640px) { #before-after, #before-after .slider-wrap { height: 280px !important; } }
+@media (max-width: 640px) {
+    #before-after, #before-after .slider-wrap { height: 280px !important; }
+}
 """
 
 Update = dict[Any, Any]

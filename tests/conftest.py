@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from retinex.experiments import EXPERIMENTS, Experiment
 from retinex.training.checkpoints import Facts
@@ -50,3 +52,19 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Exported]:
         export_onnx(net, experiment, facts, file)
         models[experiment.name] = Exported(net, experiment, facts, file)
     return models
+
+
+@pytest.fixture(scope="session")
+def tiny_lol(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset of LOL's layout: six smooth random pictures of 40×32 pixels, dark and normal."""
+    root = tmp_path_factory.mktemp("lol")
+    rng = np.random.default_rng(0)
+    for name in ("low", "high"):
+        (root / "our485" / name).mkdir(parents=True)
+    for k in range(6):
+        coarse = Image.fromarray(rng.integers(60, 256, (5, 6, 3), dtype=np.uint8))
+        high = coarse.resize((40, 32), Image.Resampling.BICUBIC)
+        high.save(root / "our485" / "high" / f"{k}.png")
+        low = high.point(lambda value: value // 8)
+        low.save(root / "our485" / "low" / f"{k}.png")
+    return root

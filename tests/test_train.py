@@ -30,23 +30,11 @@ STUDY = {
 PHASES = {"split": ["decom", "enhance"], "join": ["join"]}
 
 
-def write_dataset(folder: Path, scenes: int = 6) -> None:
-    """Write smooth random pictures of 40×32 pixels, and dark ones of the same."""
-    rng = np.random.default_rng(0)
-    for name in ("low", "high"):
-        (folder / name).mkdir(parents=True)
-    for k in range(scenes):
-        coarse = Image.fromarray(rng.integers(60, 256, (5, 6, 3), dtype=np.uint8))
-        high = coarse.resize((40, 32), Image.Resampling.BICUBIC)
-        high.save(folder / "high" / f"{k}.png")
-        high.point(lambda value: value // 8).save(folder / "low" / f"{k}.png")
-
-
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def project(tmp_path_factory: pytest.TempPathFactory, tiny_lol: Path) -> Path:
     """A folder with a dataset where train.py looks for it."""
     folder = tmp_path_factory.mktemp("project")
-    write_dataset(folder / "data" / "lol" / "our485")
+    shutil.copytree(tiny_lol, folder / "data" / "lol")
     return folder
 
 

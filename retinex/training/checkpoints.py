@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
 
 from retinex.experiments import EXPERIMENTS, Experiment
 from retinex.training.networks import DecomNet, RetinexNet
@@ -59,7 +61,9 @@ def load_state(path: Path, rng: np.random.Generator) -> dict[str, Any]:
 def save_weights(path: Path, net: RetinexNet, facts: Facts) -> None:
     """Write `net` to `path` (.safetensors) and `facts` to the .json beside it."""
     weights = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
-    write_atomically(path, lambda file: save_file(weights, file))
+    # Both decoders have the same shapes: only the name tells whose weights these are.
+    metadata = {"experiment": str(facts["experiment"])}
+    write_atomically(path, lambda file: save_file(weights, file, metadata))
     text = json.dumps(facts, indent=2) + "\n"
     write_atomically(path.with_suffix(".json"), lambda file: file.write_text(text))
 
@@ -71,10 +75,12 @@ def load_weights(path: Path) -> tuple[RetinexNet, Experiment, Facts]:
         CheckpointError: a file is missing, or the weights don't fit the experiment named.
     """
     facts_path = path.with_suffix(".json")
-    for file in (path, facts_path):
-        if not file.is_file():
-            raise CheckpointError(f"there is no {file}; train it first with train.py")
-    facts: Facts = json.loads(facts_path.read_text())
+    if not facts_path.is_file():
+        raise CheckpointError(f"there is no {facts_path}; train it first with train.py")
+    try:
+        facts: Facts = json.loads(facts_path.read_text())
+    except ValueError as error:
+        raise CheckpointError(f"{facts_path} is damaged: {error}") from error
     experiment = EXPERIMENTS.get(facts.get("experiment", ""))
     if experiment is None:
         raise CheckpointError(
@@ -82,11 +88,32 @@ def load_weights(path: Path) -> tuple[RetinexNet, Experiment, Facts]:
             f"known are {', '.join(EXPERIMENTS)}"
         )
     net = RetinexNet(experiment)
+    weights, trained_as = read_safetensors(path)
+    if trained_as != experiment.name:
+        raise CheckpointError(
+            f"{path} holds weights of {trained_as}, {facts_path} says {experiment.name}"
+        )
     try:
-        net.load_state_dict(load_file(path))
+        net.load_state_dict(weights)
     except RuntimeError as error:
         raise CheckpointError(f"{path} doesn't fit {experiment.name}: {error}") from error
     return net.eval(), experiment, facts
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, Tensor], str]:
+    """Read weights and the name of the experiment they were trained as, "" if there is none.
+
+    Raises:
+        CheckpointError: the file is missing or damaged.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"there is no {path}; train it first with train.py")
+    try:
+        with safe_open(path, framework="pt") as file:
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return weights, (file.metadata() or {}).get("experiment", "")
+    except SafetensorError as error:
+        raise CheckpointError(f"{path} is damaged: {error}") from error
 
 
 def load_decom(path: Path, decom: DecomNet) -> None:
@@ -95,15 +122,14 @@ def load_decom(path: Path, decom: DecomNet) -> None:
     Raises:
         CheckpointError: no such file, or no such Decom-Net in it.
     """
-    if not path.is_file():
-        raise CheckpointError(f"there is no {path} to take a Decom-Net from")
     prefix = "decom."
-    weights = {
+    weights, _ = read_safetensors(path)
+    of_decom = {
         name.removeprefix(prefix): tensor
-        for name, tensor in load_file(path).items()
+        for name, tensor in weights.items()
         if name.startswith(prefix)
     }
     try:
-        decom.load_state_dict(weights)
+        decom.load_state_dict(of_decom)
     except RuntimeError as error:
         raise CheckpointError(f"{path} holds no Decom-Net of ours: {error}") from error

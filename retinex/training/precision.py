@@ -26,7 +26,11 @@ def resolve_precision(precision: Precision, device: torch.device) -> Precision:
     """
     if precision is not Precision.AUTO:
         return precision
-    has_bf16 = torch.cuda.is_bf16_supported() if device.type == "cuda" else cpu_has_bf16()
+    has_bf16 = (
+        torch.cuda.is_bf16_supported(including_emulation=False)
+        if device.type == "cuda"
+        else cpu_has_bf16()
+    )
     return Precision.BF16 if has_bf16 else Precision.FP32
 
 

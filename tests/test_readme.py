@@ -1,0 +1,95 @@
+"""What README promises: its commands run, its tables agree with the code."""
+
+import re
+import runpy
+import shlex
+import shutil
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from retinex import EXPERIMENTS
+from retinex.experiments import Experiment, Mode, Upsampling
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+TINY = {
+    "train.py": ["-e", "1", "--crop", "16", "--batch_size", "2"],
+    "benchmarks/training_speed.py": ["--turns", "1", "--batch_size", "1", "--crop", "16"],
+}
+"""Arguments added to README's commands so that they end soon; later ones override earlier ones."""
+
+
+def code_blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+
+
+def program_commands() -> list[list[str]]:
+    """Every command of README that runs a program of the project, in order, once each."""
+    lines = "\n".join(code_blocks("sh")).splitlines()
+    quoted = re.findall(r"`(python [^`]+)`", README)
+    commands = [line for line in [*lines, *quoted] if re.match(r"python \S+\.py", line)]
+    return [shlex.split(command)[1:] for command in dict.fromkeys(commands)]
+
+
+def command_of(experiment: Experiment) -> str:
+    """The study's command line of an experiment."""
+    join = " -m join" if experiment.mode is Mode.JOIN else ""
+    ignore = " -i True" if experiment.ignore_enhance else ""
+    transposed = " -t True" if experiment.upsampling is Upsampling.TRANSPOSED else ""
+    return f"python train.py -e 200{join}{ignore}{transposed}"
+
+
+def test_every_program_command_runs(
+    tmp_path: Path, tiny_lol: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(tiny_lol, tmp_path / "data" / "lol")
+    (tmp_path / "checkpoints").symlink_to(ROOT / "checkpoints")
+    monkeypatch.chdir(tmp_path)
+    commands = program_commands()
+    assert {command[0] for command in commands} >= {"train.py", "export_onnx.py", "demo.py"}
+    for program, *arguments in commands:
+        extra = [] if "--help" in arguments else TINY.get(program, [])
+        monkeypatch.setattr(sys, "argv", [program, *arguments, *extra])
+        try:
+            runpy.run_path(str(ROOT / program), run_name="__main__")
+        except SystemExit as end:
+            assert not end.code, f"python {program} {shlex.join(arguments)}: {end.code}"
+    for name in EXPERIMENTS:
+        assert (tmp_path / "runs" / name / f"{name}.safetensors").is_file()
+        assert (tmp_path / "onnx_models" / f"{name}.onnx").is_file()
+
+
+def test_python_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "night" / "street").mkdir(parents=True)
+    for copy in ("dark.jpg", "night/street/lamp.jpg"):
+        shutil.copy(ROOT / "examples" / "cat.jpg", tmp_path / copy)
+    monkeypatch.chdir(tmp_path)
+    for block in code_blocks("python"):
+        exec(compile(block, "README.md", "exec"), {})
+    assert (tmp_path / "bright.jpg").is_file()
+    assert (tmp_path / "bright" / "street" / "lamp.jpg").is_file()
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS.values(), ids=list(EXPERIMENTS))
+def test_table_describes_the_experiment_as_the_code_does(experiment: Experiment) -> None:
+    cells = (f"`{experiment.name}`", experiment.title, experiment.summary)
+    row = "| " + " | ".join((*cells, f"`{command_of(experiment)}`")) + " |"
+    assert row in README
+
+
+def test_linked_files_exist() -> None:
+    links = re.findall(r"\]\((?!https?://)([^)#]+)\)", README)
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_space_installs_the_gradio_that_is_tested() -> None:
+    front_matter = README.split("---")[1]
+    assert f"sdk_version: {version('gradio')}\n" in front_matter
+    requirements = (ROOT / "requirements.txt").read_text()
+    assert f"gradio=={version('gradio')}\n" in requirements
+    assert f"onnxruntime-gpu=={version('onnxruntime-gpu')}\n" in requirements
+    assert "torch" not in requirements.lower().replace("pytorch", "")
