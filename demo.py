@@ -1,14 +1,18 @@
 """The demo: drop in a dark photo and see, stage by stage, what each experiment makes of it.
 
-`python demo.py` opens it in the browser; as a Hugging Face Space it starts by itself.
+`python demo.py` opens it in the browser; as a Hugging Face Space it starts by itself. Reading
+order: `main` → `build_page` lays the page out → `connect` says what happens when → `run_networks`
+takes a photo through the experiments, `readjust` answers the controls.
 """
 
 import argparse
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from enum import StrEnum
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +20,7 @@ import gradio as gr
 
 from retinex import (
     EXPERIMENTS,
+    Adjustments,
     Device,
     DeviceError,
     Enhancement,
@@ -23,11 +28,13 @@ from retinex import (
     ModelError,
     PhotoError,
     Stage,
+    adjust,
     open_photo,
-    save_photo,
 )
 from retinex.inference import DEFAULT_EXPERIMENT, MODELS_FOLDER
 from retinex.photo import Pixels
+from retinex.results import Results
+from retinex.statistics import HISTOGRAM_BINS, Statistics, measure
 
 EXAMPLES_FOLDER = Path(__file__).parent / "examples"
 FIRST_EXAMPLE = EXAMPLES_FOLDER / "coffee.jpg"
@@ -38,15 +45,26 @@ INTRO = f"""\
 Drop in a dark photo. Neural networks split it into what things look like, the **reflectance**, and
 the light that falls on them, the **illumination**; brighten the light; and put both together again.
 """
-SECONDS_FILES_ARE_KEPT = 600
+SECONDS_FILES_ARE_KEPT = 900
 LONGEST_QUEUE = 20
 CSS = """
 .gradio-container { max-width: 1440px !important; margin: 0 auto !important; }
 #status { min-height: 1.6em; }
+.facts { font-size: 0.85em; min-height: 7.5em; }
+.facts svg { width: 100%; height: 48px; display: block; }
 @media (max-width: 640px) {
     #before-after, #before-after .slider-wrap { height: 280px !important; }
 }
 """
+
+
+class Download(StrEnum):
+    """What a visitor can take home."""
+
+    PNG = "PNG"
+    JPEG = "JPEG"
+    ZIP = "All stages (zip)"
+
 
 Update = dict[Any, Any]
 """New values by component, as gradio takes them."""
@@ -63,32 +81,28 @@ class Settings:
 
 @dataclass(frozen=True)
 class Page:
-    """The parts of the page that are written to while the networks run."""
+    """The parts of the page that events read and write."""
 
-    status: gr.Markdown
+    photo: gr.Image
+    compared: gr.Radio
     before_after: gr.ImageSlider
+    controls: tuple[gr.Slider, ...]
+    """In the order of `Adjustments`' fields."""
+    status: gr.Markdown
     pictures: dict[Stage, dict[str, gr.Image]]
     """By stage and name of the experiment."""
+    facts: dict[str, gr.HTML]
+    """What is measured of each experiment's output."""
+    downloads: dict[Download, tuple[gr.Button, gr.DownloadButton]]
+    """What is clicked, and the hidden link that it clicks in turn once the file is written."""
+    results: gr.State
+    """The visitor's `Results`, None before the first photo."""
 
-    def empty(self) -> Update:
-        """Remove the pictures of the last photo."""
-        pictures = (picture for row in self.pictures.values() for picture in row.values())
-        return dict.fromkeys((self.before_after, *pictures))
-
-    def show(self, result: Enhancement, folder: Path, name: str) -> Update:
-        """Show all stages of one experiment, as exact PNG files written to `folder`."""
-        update: Update = {}
-        for stage, row in self.pictures.items():
-            path = folder / f"{name}-{result.experiment}-{stage}.png"
-            save_photo(result.stages[stage], path, result.photo)
-            update[row[result.experiment]] = path
-        return update
-
-    def compare(self, experiment: str, shown: Update) -> tuple[Any, Any] | None:
-        """Pick an experiment's input and output for the slider; None if it hasn't run."""
-        before = shown[self.pictures[Stage.INPUT][experiment]]
-        after = shown[self.pictures[Stage.OUTPUT][experiment]]
-        return None if after is None else (before, after)
+    @property
+    def shown(self) -> list[Any]:
+        """All parts that show something of the photo."""
+        pictures = [picture for row in self.pictures.values() for picture in row.values()]
+        return [self.before_after, *pictures, *self.facts.values()]
 
 
 def main() -> None:
@@ -108,26 +122,13 @@ def main() -> None:
 
 
 def build_page(settings: Settings) -> gr.Blocks:
-    """Lay out the page and connect the photo to the networks."""
+    """Lay out the page and connect its parts."""
     with gr.Blocks(title=TITLE, delete_cache=(SECONDS_FILES_ARE_KEPT,) * 2) as blocks:
         gr.Markdown(INTRO)
         with gr.Row():
             with gr.Column(scale=1, min_width=300):
-                photo = gr.Image(
-                    label="Your photo",
-                    type="filepath",
-                    image_mode=None,
-                    sources=["upload", "clipboard", "webcam"],
-                    height=300,
-                    elem_id="photo",
-                    alt_text="The photo you chose",
-                )
-                gr.Examples(
-                    sorted(str(path) for path in EXAMPLES_FOLDER.glob("*.jpg")),
-                    inputs=photo,
-                    label="Or try one of these",
-                    api_visibility="private",
-                )
+                photo = add_photo_input()
+                controls = add_controls()
             with gr.Column(scale=2, min_width=300):
                 before_after = gr.ImageSlider(
                     label="Before | after",
@@ -142,10 +143,18 @@ def build_page(settings: Settings) -> gr.Blocks:
                     label="Compare before and after with",
                     elem_id="compared",
                 )
-        status = gr.Markdown(describe_device(settings), elem_id="status")
+                status = gr.Markdown(describe_device(settings), elem_id="status")
+                downloads = add_downloads()
+        facts: dict[str, gr.HTML] = {}
         with gr.Tabs(selected=Stage.OUTPUT.value):
-            page = Page(status, before_after, {stage: add_stage_tab(stage) for stage in Stage})
-        connect(page, photo, compared, settings)
+            pictures = {stage: add_stage_tab(stage, facts) for stage in Stage}
+        results = gr.State(
+            None, time_to_live=SECONDS_FILES_ARE_KEPT, delete_callback=delete_results
+        )
+        page = Page(
+            photo, compared, before_after, controls, status, pictures, facts, downloads, results
+        )
+        connect(page, settings)
         blocks.load(
             lambda: enhance_first_example(settings),
             outputs=before_after,
@@ -156,87 +165,212 @@ def build_page(settings: Settings) -> gr.Blocks:
     return blocks
 
 
-def add_stage_tab(stage: Stage) -> dict[str, gr.Image]:
-    """Add the tab of one stage: the pictures of all experiments side by side."""
-    with gr.Tab(stage.label, id=stage.value), gr.Row():
+def add_photo_input() -> gr.Image:
+    """Add the place for the visitor's photo and the examples."""
+    photo = gr.Image(
+        label="Your photo",
+        type="filepath",
+        image_mode=None,
+        sources=["upload", "clipboard", "webcam"],
+        height=280,
+        elem_id="photo",
+        alt_text="The photo you chose",
+    )
+    gr.Examples(
+        sorted(str(path) for path in EXAMPLES_FOLDER.glob("*.jpg")),
+        inputs=photo,
+        label="Or try one of these",
+        api_visibility="private",
+    )
+    return photo
+
+
+def add_controls() -> tuple[gr.Slider, ...]:
+    """Add the sliders that work on the computed stages, without running a network."""
+    standard = Adjustments()
+    with gr.Group():
+        controls = (
+            gr.Slider(0, 1, standard.strength, step=0.05, label="Strength"),
+            gr.Slider(0, 1, standard.highlight_protection, step=0.05, label="Protect highlights"),
+            gr.Slider(0, 1, standard.denoise, step=0.05, label="Denoise dark areas"),
+            gr.Slider(-2, 2, standard.exposure, step=0.1, label="Exposure (stops)"),
+        )
+    gr.Button("Reset", size="sm").click(
+        lambda: [control.value for control in controls],
+        outputs=list(controls),
+        api_visibility="private",
+    )
+    return controls
+
+
+def add_downloads() -> dict[Download, tuple[gr.Button, gr.DownloadButton]]:
+    """Add the buttons that take the compared experiment's output, or everything, home."""
+    with gr.Row():
         return {
-            name: gr.Image(
-                label=experiment.title,
-                type="filepath",
-                image_mode=None,
-                interactive=False,
-                buttons=["download", "fullscreen"],
-                height=300,
-                min_width=260,
-                elem_id=f"{stage}-{name}",
-                alt_text=f"{stage.label} by the experiment “{experiment.title}”",
+            kind: (
+                gr.Button(f"Download {kind}", size="sm", elem_id=f"download-{kind.name}"),
+                gr.DownloadButton(visible="hidden", elem_id=f"link-{kind.name}"),
             )
-            for name, experiment in EXPERIMENTS.items()
+            for kind in Download
         }
 
 
-def connect(page: Page, photo: gr.Image, compared: gr.Radio, settings: Settings) -> None:
-    """Run the networks when a photo comes in; redraw the slider when another one is compared."""
+def add_stage_tab(stage: Stage, facts: dict[str, gr.HTML]) -> dict[str, gr.Image]:
+    """Add the tab of one stage: the pictures of all experiments side by side.
+
+    The tab of the output gets what is measured of them too, which is added to `facts`.
+    """
+    pictures: dict[str, gr.Image] = {}
+    with gr.Tab(stage.label, id=stage.value), gr.Row():
+        for name, experiment in EXPERIMENTS.items():
+            with gr.Column(min_width=260):
+                pictures[name] = gr.Image(
+                    label=experiment.title,
+                    type="filepath",
+                    image_mode=None,
+                    interactive=False,
+                    buttons=["download", "fullscreen"],
+                    height=300,
+                    elem_id=f"{stage}-{name}",
+                    alt_text=f"{stage.label} by the experiment “{experiment.title}”",
+                )
+                if stage is Stage.OUTPUT:
+                    gr.Markdown(experiment.summary)
+                    facts[name] = gr.HTML(elem_id=f"facts-{name}", elem_classes="facts")
+    return pictures
+
+
+def connect(page: Page, settings: Settings) -> None:
+    """Say what happens when the visitor does something."""
 
     def run(
         path: str | None,
-        compared_experiment: str,
+        former: Results | None,
+        compared: str,
+        *controls: float,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - how gradio passes it in
     ) -> Iterator[Update]:
-        yield {**page.empty(), page.status: describe_device(settings)}
+        delete_results(former)
+        yield {
+            **dict.fromkeys([*page.shown, page.results]),
+            page.status: describe_device(settings),
+        }
         if path is not None:
-            yield from enhance_with_all(page, Path(path), compared_experiment, settings, progress)
+            yield from run_networks(
+                page, Path(path), compared, Adjustments(*controls), settings, progress
+            )
 
-    running = photo.change(
+    running = page.photo.change(
         run,
-        inputs=[photo, compared],
-        outputs=[*page.empty(), page.status],
+        inputs=[page.photo, page.results, page.compared, *page.controls],
+        outputs=[*page.shown, page.status, page.results],
         show_progress_on=page.status,
         concurrency_id="networks",
         api_visibility="private",
     )
-    photo.clear(None, cancels=[running])
-    comparable = [*page.pictures[Stage.INPUT].values(), *page.pictures[Stage.OUTPUT].values()]
-    compared.change(
-        lambda name, *values: page.compare(name, dict(zip(comparable, values, strict=True))),
-        inputs=[compared, *comparable],
-        outputs=page.before_after,
+    page.photo.clear(None, cancels=[running])
+    gr.on(
+        [page.compared.change, *(control.change for control in page.controls)],
+        lambda results, compared, *controls: readjust(
+            page, results, compared, Adjustments(*controls)
+        ),
+        inputs=[page.results, page.compared, *page.controls],
+        outputs=[page.before_after, *page.pictures[Stage.OUTPUT].values(), *page.facts.values()],
         show_progress="hidden",
+        trigger_mode="always_last",
         api_visibility="private",
     )
 
+    for kind, (button, link) in page.downloads.items():
+        button.click(
+            partial(prepare_download, kind),
+            inputs=[page.results, page.compared],
+            outputs=link,
+            api_visibility="private",
+        ).success(None, js=f"() => document.querySelector('#{link.elem_id}').click()")
 
-def enhance_with_all(
-    page: Page, path: Path, compared: str, settings: Settings, progress: gr.Progress
+
+def run_networks(
+    page: Page,
+    path: Path,
+    compared: str,
+    adjustments: Adjustments,
+    settings: Settings,
+    progress: gr.Progress,
 ) -> Iterator[Update]:
     """Run the experiments one after the other, the compared one first; show each when done."""
     try:
         photo = open_photo(path, max_pixels=round(settings.max_megapixels * 1e6))
     except PhotoError as error:
         raise gr.Error(str(error), title="This photo can't be enhanced") from error
+    results = Results(Path(tempfile.mkdtemp(prefix="retinex-")), path.stem, photo)
     # Every update repeats the pictures before it: a closed tab keeps the last update only.
+    shown: Update = {page.results: results}
+    for name in sorted(EXPERIMENTS, key=lambda name: name != compared):
+        title = EXPERIMENTS[name].title
+        number = f"{len(results.done) + 1} of {len(EXPERIMENTS)}"
+        yield {**shown, page.status: f"Running **{title}** ({number}) …"}
+        enhancement = load_enhancer(name, settings).enhance(
+            photo, lambda tile, tiles, title=title: progress((tile, tiles), desc=title)
+        )
+        results.add(enhancement)
+        shown |= {page.pictures[stage][name]: results.path(name, stage) for stage in Stage}
+        shown |= show_adjusted(page, results, enhancement, compared, adjustments)
+    yield {**shown, page.status: describe_results(results)}
+
+
+def readjust(
+    page: Page, results: Results | None, compared: str, adjustments: Adjustments
+) -> Update:
+    """Make the outputs anew from the stages, without running a network."""
     shown: Update = {}
-    done: list[Enhancement] = []
-    with tempfile.TemporaryDirectory() as folder:
-        for name in sorted(EXPERIMENTS, key=lambda name: name != compared):
-            title = EXPERIMENTS[name].title
-            status = f"Running **{title}** ({len(done) + 1} of {len(EXPERIMENTS)}) …"
-            yield {**shown, page.status: status}
-            result = load_enhancer(name, settings).enhance(
-                photo, lambda tile, tiles, title=title: progress((tile, tiles), desc=title)
-            )
-            done.append(result)
-            shown |= page.show(result, Path(folder), path.stem)
-            if name == compared:
-                shown[page.before_after] = page.compare(name, shown)
-        yield {**shown, page.status: describe_results(done)}
+    for name in results.done if results else ():
+        shown |= show_adjusted(page, results, results.load(name), compared, adjustments)
+    return shown or {page.before_after: gr.skip()}
+
+
+def show_adjusted(
+    page: Page, results: Results, enhancement: Enhancement, compared: str, adjustments: Adjustments
+) -> Update:
+    """Show the adjusted output of an experiment, and in the slider if it is the compared one."""
+    name = enhancement.experiment
+    output = adjust(enhancement, adjustments)
+    path = results.write_adjusted(name, output)
+    update: Update = {
+        page.pictures[Stage.OUTPUT][name]: path,
+        page.facts[name]: describe_output(
+            measure(enhancement.stages[Stage.INPUT]), measure(output)
+        ),
+    }
+    if name == compared:
+        update[page.before_after] = (results.path(name, Stage.INPUT), path)
+    return update
+
+
+def prepare_download(kind: Download, results: Results | None, experiment: str) -> Path:
+    """Write the file that a download button promises."""
+    if results is None or experiment not in results.done:
+        raise gr.Error("Choose a photo and wait for its result first.", title="Nothing to download")
+    match kind:
+        case Download.PNG:
+            return results.convert_adjusted(experiment, ".png")
+        case Download.JPEG:
+            return results.convert_adjusted(experiment, ".jpg")
+        case Download.ZIP:
+            return results.write_zip()
+
+
+def delete_results(results: Results | None) -> None:
+    """Delete a visitor's files."""
+    if results is not None:
+        shutil.rmtree(results.folder, ignore_errors=True)
 
 
 @cache
 def enhance_first_example(settings: Settings) -> tuple[Path, Pixels]:
     """What the slider shows to a visitor who hasn't chosen a photo; computed once."""
     result = load_enhancer(DEFAULT_EXPERIMENT, settings).enhance(FIRST_EXAMPLE)
-    return FIRST_EXAMPLE, result.output
+    return FIRST_EXAMPLE, adjust(result, Adjustments())
 
 
 @cache
@@ -252,14 +386,34 @@ def describe_device(settings: Settings) -> str:
     return f"Runs on: **{enhancer.device.upper()}**{reason}."
 
 
-def describe_results(done: list[Enhancement]) -> str:
+def describe_results(results: Results) -> str:
     """List how long each experiment took and what it ran on."""
-    height, width = done[0].photo.rgb.shape[:2]
+    height, width = results.photo.rgb.shape[:2]
     times = " · ".join(
-        f"{EXPERIMENTS[result.experiment].title} {result.seconds:.1f} s on {result.device.upper()}"
-        for result in done
+        f"{EXPERIMENTS[name].title} {done.seconds:.1f} s on {done.device.upper()}"
+        for name, done in results.done.items()
     )
     return f"{width}×{height} pixels: {times}"
+
+
+def describe_output(before: Statistics, after: Statistics) -> str:
+    """Say how exposed and noisy the output is, and draw both histograms of luminance."""
+    return (
+        f"Mean luminance {before.mean_luminance:.0%} → {after.mean_luminance:.0%} · "
+        f"clipped {after.clipped_share:.1%} · noise {before.noise:.1f} → {after.noise:.1f}"
+        f"<svg viewBox='0 0 {HISTOGRAM_BINS} 20' preserveAspectRatio='none' role='img' "
+        "aria-label='Histogram of luminance before (gray) and after (amber)'>"
+        f"{draw_histogram(before, 'gray')}{draw_histogram(after, 'orange')}</svg>"
+    )
+
+
+def draw_histogram(statistics: Statistics, colour: str) -> str:
+    """Draw a histogram as an SVG area, high bins cut off so that low ones show."""
+    highest = 4 / HISTOGRAM_BINS
+    tops = [20 - 20 * min(share / highest, 1.0) for share in statistics.histogram]
+    points = " ".join(f"{k},{top:.1f} {k + 1},{top:.1f}" for k, top in enumerate(tops))
+    area = f"0,20 {points} {HISTOGRAM_BINS},20"
+    return f"<polygon points='{area}' fill='{colour}' fill-opacity='0.5'/>"
 
 
 def build_theme() -> gr.themes.Base:

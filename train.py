@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from retinex.datasets import DatasetError
 from retinex.experiments import Experiment, Mode, Upsampling, find_experiment
 from retinex.training.checkpoints import (
     CheckpointError,
@@ -29,7 +30,6 @@ from retinex.training.checkpoints import (
 from retinex.training.grids import stage_grid
 from retinex.training.networks import RetinexNet
 from retinex.training.pairs import (
-    DatasetError,
     Pair,
     central_crop,
     check_crop,

@@ -8,6 +8,7 @@
 
 __version__ = "0.1.0"
 
+from retinex.adjustments import Adjustments, adjust, denoise_reflectance
 from retinex.device import Device, DeviceError
 from retinex.experiments import EXPERIMENTS, Experiment
 from retinex.inference import Enhancement, Enhancer, ModelError, enhance
@@ -16,6 +17,7 @@ from retinex.stages import Stage
 
 __all__ = [
     "EXPERIMENTS",
+    "Adjustments",
     "Device",
     "DeviceError",
     "Enhancement",
@@ -25,6 +27,8 @@ __all__ = [
     "Photo",
     "PhotoError",
     "Stage",
+    "adjust",
+    "denoise_reflectance",
     "enhance",
     "open_photo",
     "save_photo",

@@ -17,6 +17,9 @@ Pixels = NDArray[np.uint8]
 PhotoSource = str | Path | bytes | IO[bytes] | Image.Image | NDArray[np.uint8] | NDArray[np.uint16]
 """What `open_photo` takes: a path, a file's bytes, an open file, a Pillow image or an array."""
 
+LUMA = (0.299, 0.587, 0.114)
+"""ITU-R BT.601 weights of red, green and blue in a gray value."""
+
 LOSSY_OPTIONS: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 95, "subsampling": "4:4:4"},
     "WEBP": {"quality": 95},
@@ -88,10 +91,11 @@ def open_photo(source: PhotoSource, max_pixels: int | None = None) -> Photo:
 
 
 def save_photo(rgb: Pixels, path: str | Path, original: Photo) -> None:
-    """Write `rgb` in the format of `path`'s extension with all that `original` had besides colours.
+    """Write a picture with all that `original`'s file held besides colours.
 
-    EXIF and the colour profile are kept; so is transparency, where the format has it. JPEG and
-    WebP are written at quality 95, JPEG with full colour resolution.
+    The format is that of `path`'s extension, the picture (h, w, 3) RGB or (h, w) gray, uint8.
+    EXIF and the colour profile are kept; so is transparency, where the format has it. JPEG and WebP
+    are written at quality 95, JPEG with full colour resolution.
 
     Raises:
         ValueError: Pillow knows no format of this extension.
@@ -102,7 +106,9 @@ def save_photo(rgb: Pixels, path: str | Path, original: Photo) -> None:
     if original.alpha is not None and file_format != "JPEG":
         image.putalpha(Image.fromarray(original.alpha))
     options = LOSSY_OPTIONS.get(file_format, {})
-    image.save(path, exif=original.exif, icc_profile=original.icc_profile, **options)
+    # A profile of RGB values doesn't describe a gray picture.
+    icc_profile = original.icc_profile if rgb.ndim == 3 else None
+    image.save(path, exif=original.exif, icc_profile=icc_profile, **options)
 
 
 def _check_size(width: int, height: int, max_pixels: int | None) -> None:

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from retinex.datasets import DatasetError
 from retinex.photo import Pixels
 from retinex.training.pairs import (
-    DatasetError,
     Pair,
     central_crop,
     check_crop,

@@ -9,6 +9,7 @@ bounded. Every loss returns a scalar. ‖·‖₁ is the mean absolute value.
 from torch import Tensor
 from torch.nn import functional
 
+from retinex.photo import LUMA
 from retinex.training.networks import Decomposition
 
 MUTUAL_RECONSTRUCTION_WEIGHT = 0.001
@@ -21,9 +22,6 @@ ENHANCE_SMOOTHNESS_WEIGHT = 3.0
 """Weight of the smoothness of Î in the paper's code (lowlight_enhance)."""
 STRUCTURE_AWARENESS = 10.0
 """λ_g in the paper's equation 4: how strongly edges of R allow edges of I."""
-
-LUMA = (0.299, 0.587, 0.114)
-"""ITU-R BT.601 weights of red, green and blue in a gray value."""
 
 
 def gray(rgb: Tensor) -> Tensor:

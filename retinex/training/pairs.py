@@ -7,8 +7,6 @@ Folders it reads:
 - the paper's synthetic pairs, or anyone's: a folder with `low` and `high`, of mixed sizes;
 - photos alone: any folder of normal photos, whose dark halves `retinex.low_light` makes anew at
   every draw.
-
-The two files of a pair have the same stem; the extensions may differ.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,21 +20,22 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from retinex.datasets import (
+    LOL_TRAINING_FOLDER,
+    DatasetError,
+    list_photos,
+    match_stems,
+    read_pair,
+    read_photo,
+    shorten,
+)
 from retinex.low_light import darken, random_low_light
-from retinex.photo import PhotoError, Pixels, open_photo
-
-PHOTO_EXTENSIONS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
-LOL_TRAINING_FOLDER = "our485"
+from retinex.photo import Pixels
 
 SAME_SCENE_CORRELATION = 0.9
 """Thumbnails correlated above this show one scene. On LOL's 485 photos any value from 0.8 to 0.97
 finds between 227 and 240 scenes, none with more than six photos."""
 THUMBNAIL_SIZE = (24, 16)
-
-
-class DatasetError(ValueError):
-    """A dataset folder can't be trained on; the message names the files."""
-
 
 Window = tuple[slice, slice]
 """Rows and columns of a photo."""
@@ -66,74 +65,19 @@ def load_pairs(paired: Sequence[Path], photos: Sequence[Path] = ()) -> list[Pair
     """
     files: list[tuple[Path | None, Path]] = []
     for root in paired:
-        files += match_stems(root)
+        files += match_stems(root, LOL_TRAINING_FOLDER)
     for root in photos:
         files += [(None, path) for path in list_photos(root)]
     with ThreadPoolExecutor() as pool:
         return list(pool.map(_read_pair, files))
 
 
-def match_stems(root: Path) -> list[tuple[Path | None, Path]]:
-    """List the (low, high) files below `root`, sorted by stem.
-
-    Raises:
-        DatasetError: no `low` and `high` folder, no photos in them, or stems without a partner.
-    """
-    folder = root / LOL_TRAINING_FOLDER if (root / LOL_TRAINING_FOLDER).is_dir() else root
-    if not ((folder / "low").is_dir() and (folder / "high").is_dir()):
-        raise DatasetError(
-            f"{root} holds no training pairs: expected folders 'low' and 'high' in it, or in its "
-            f"'{LOL_TRAINING_FOLDER}'. `python train.py --help` says where to get datasets."
-        )
-    low, high = _photos_by_stem(folder / "low"), _photos_by_stem(folder / "high")
-    unmatched = [str(low[stem]) for stem in sorted(low.keys() - high.keys())]
-    unmatched += [str(high[stem]) for stem in sorted(high.keys() - low.keys())]
-    if unmatched:
-        raise DatasetError(f"photos without a partner of the same name: {_shorten(unmatched)}")
-    return [(low[stem], high[stem]) for stem in sorted(low)]
-
-
-def list_photos(folder: Path) -> list[Path]:
-    """List the photos directly in `folder`, sorted.
-
-    Raises:
-        DatasetError: there are none, or no such folder.
-    """
-    if not folder.is_dir():
-        raise DatasetError(f"there is no folder {folder}")
-    photos = sorted(p for p in folder.iterdir() if p.suffix.lower() in PHOTO_EXTENSIONS)
-    if not photos:
-        raise DatasetError(f"no photos in {folder} (looked for {sorted(PHOTO_EXTENSIONS)})")
-    return photos
-
-
-def _photos_by_stem(folder: Path) -> dict[str, Path]:
-    by_stem: dict[str, Path] = {}
-    for path in list_photos(folder):
-        other = by_stem.setdefault(path.stem, path)
-        if other != path:
-            raise DatasetError(f"two photos of the same stem: {other} and {path}; keep one")
-    return by_stem
-
-
 def _read_pair(files: tuple[Path | None, Path]) -> Pair:
     low_path, high_path = files
-    try:
-        high = open_photo(high_path).rgb
-        low = open_photo(low_path).rgb if low_path is not None else None
-    except PhotoError as error:
-        raise DatasetError(str(error)) from error
-    if low is not None and low.shape != high.shape:
-        raise DatasetError(
-            f"the photos of a pair differ in size: {low_path} is {low.shape[1]}×{low.shape[0]}, "
-            f"{high_path} is {high.shape[1]}×{high.shape[0]}"
-        )
+    if low_path is None:
+        return Pair(str(high_path), read_photo(high_path), None)
+    low, high = read_pair(low_path, high_path)
     return Pair(str(high_path), high, low)
-
-
-def _shorten(names: list[str], shown: int = 10) -> str:
-    rest = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return ", ".join(names[:shown]) + rest
 
 
 def group_scenes(pairs: Sequence[Pair]) -> list[list[Pair]]:
@@ -185,7 +129,7 @@ def check_crop(pairs: Sequence[Pair], crop: int) -> None:
     small = [pair.name for pair in pairs if min(pair.high.shape[:2]) < crop]
     if small:
         raise DatasetError(
-            f"photos smaller than the crop of {crop} pixels: {_shorten(small)}. "
+            f"photos smaller than the crop of {crop} pixels: {shorten(small)}. "
             "Remove them or train with a smaller --crop."
         )
 

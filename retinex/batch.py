@@ -1,0 +1,202 @@
+"""Many photos, files and folders of them, to files of the same names in another folder."""
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from PIL import Image
+
+from retinex.datasets import PHOTO_EXTENSIONS
+from retinex.inference import Enhancement, Enhancer
+from retinex.photo import Pixels, save_photo
+from retinex.stages import COMPUTED_STAGES, Stage
+
+KEPT_FORMATS = {"BMP", "JPEG", "PNG", "TIFF", "WEBP"}
+"""Pillow's names of formats that are written as they came; others become PNG. Pillow writes more,
+but not every colour (GIF) or not as a photo (PDF)."""
+
+
+class BatchError(ValueError):
+    """The photos can't be enhanced as asked; nothing was written, the message says what to do."""
+
+
+class Format(StrEnum):
+    """What the enhanced photos are written as."""
+
+    KEEP = "keep"
+    """As the original, where it is one of `KEPT_FORMATS`; else PNG."""
+    PNG = "png"
+    JPG = "jpg"
+    WEBP = "webp"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One photo to enhance.
+
+    Attributes:
+        source: its file.
+        target: where the output goes.
+        stages: where R, I and Î go; empty if they aren't wanted.
+    """
+
+    source: Path
+    target: Path
+    stages: dict[Stage, Path]
+
+    @property
+    def files(self) -> list[Path]:
+        """All files it writes; the output is the last."""
+        return [*self.stages.values(), self.target]
+
+    def is_done(self) -> bool:
+        """Tell whether all its files exist."""
+        return all(path.exists() for path in self.files)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What is to be done.
+
+    Attributes:
+        jobs: sorted by target: the same on every machine that sees the same files.
+        left_alone: number of files in the folders that aren't photos, by extension.
+    """
+
+    jobs: list[Job]
+    left_alone: dict[str, int]
+
+
+def plan_batch(
+    inputs: Sequence[Path], out: Path, file_format: Format = Format.KEEP, stages: bool = False
+) -> Batch:
+    """Decide which files to read and which to write.
+
+    Folders are searched with all their sub-folders for files with an extension of
+    `PHOTO_EXTENSIONS`, except in `out`; files are taken whatever their extension.
+
+    Raises:
+        BatchError: an input is missing, two photos would be written to one file, or a photo would
+            be overwritten.
+    """
+    jobs: dict[tuple[Path, Path], Job] = {}
+    left_alone: Counter[str] = Counter()
+    for source_root in inputs:
+        for file in _list_files(source_root, out):
+            if source_root.is_dir() and file.suffix.lower() not in PHOTO_EXTENSIONS:
+                left_alone[file.suffix.lower() or "without extension"] += 1
+                continue
+            name = file.relative_to(source_root) if source_root.is_dir() else Path(file.name)
+            target = (out / name).with_suffix(choose_extension(file, file_format))
+            job = Job(file, target, _stage_paths(target) if stages else {})
+            # A file named twice is one job.
+            jobs.setdefault((file.resolve(), target), job)
+    in_order = sorted(jobs.values(), key=lambda job: job.target.relative_to(out).as_posix())
+    _check_targets(in_order)
+    return Batch(in_order, dict(left_alone))
+
+
+def choose_extension(file: Path, file_format: Format) -> str:
+    """Return the extension to write `file` with."""
+    if file_format is not Format.KEEP:
+        return f".{file_format}"
+    kept = Image.registered_extensions().get(file.suffix.lower()) in KEPT_FORMATS
+    return file.suffix if kept else ".png"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Every `count`-th job from the `index`-th on, counted from 1."""
+
+    index: int
+    count: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Shard":
+        """Read "K/N".
+
+        Raises:
+            ValueError: that isn't two numbers with 1 ≤ K ≤ N.
+        """
+        index, count = map(int, text.split("/"))
+        if not 1 <= index <= count:
+            raise ValueError(f"there is no shard {index} of {count}")
+        return cls(index, count)
+
+    def take(self, jobs: Sequence[Job]) -> list[Job]:
+        """Return this shard's jobs; the shards of one `count` have each job once."""
+        return list(jobs[self.index - 1 :: self.count])
+
+
+def run_job(job: Job, enhancer: Enhancer) -> None:
+    """Enhance one photo and write its files; a file is there whole or not at all.
+
+    Raises:
+        PhotoError: the photo can't be read.
+        OSError, ValueError: a file can't be written.
+    """
+    enhancement = enhancer.enhance(job.source)
+    job.target.parent.mkdir(parents=True, exist_ok=True)
+    for stage, path in job.stages.items():
+        _save(enhancement.stages[stage], path, enhancement)
+    # Last: where it exists, the job is done.
+    _save(enhancement.output, job.target, enhancement)
+
+
+def _save(pixels: Pixels, path: Path, enhancement: Enhancement) -> None:
+    unfinished = path.with_name(f".{path.stem}.{os.getpid()}.unfinished{path.suffix}")
+    try:
+        save_photo(pixels, unfinished, enhancement.photo)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _list_files(root: Path, out: Path) -> Iterable[Path]:
+    if root.is_file():
+        return [root]
+    if not root.is_dir():
+        raise BatchError(f"there is no file or folder {root}")
+    if out.resolve() == root.resolve():
+        raise BatchError(f"--out is the folder {root} itself; choose another one")
+    results = out.resolve()
+    return [
+        file
+        for file in root.rglob("*")
+        if file.is_file() and not file.resolve().is_relative_to(results)
+    ]
+
+
+def _stage_paths(target: Path) -> dict[Stage, Path]:
+    return {
+        stage: target.with_stem(f"{target.stem}-{stage}")
+        for stage in COMPUTED_STAGES
+        if stage is not Stage.OUTPUT
+    }
+
+
+def _check_targets(jobs: Sequence[Job]) -> None:
+    # Device and inode tell a file by whatever name: links, other spellings of the path or case.
+    sources = {_identity(job.source): job.source for job in jobs}
+    writers: dict[Path, Path] = {}
+    for job in jobs:
+        for path in job.files:
+            if path.exists() and _identity(path) in sources:
+                raise BatchError(
+                    f"{path} is one of the photos to enhance and would be overwritten; "
+                    "choose another --out"
+                )
+            other = writers.setdefault(path, job.source)
+            if other != job.source:
+                raise BatchError(
+                    f"{other} and {job.source} would both be written to {path}; "
+                    "enhance them in two runs with different --out, or with --format keep"
+                )
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    facts = path.stat()
+    return facts.st_dev, facts.st_ino

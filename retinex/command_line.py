@@ -1,0 +1,240 @@
+"""The command `retinex`: enhance photos, or evaluate experiments on pairs."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+from tqdm import tqdm
+
+from retinex.batch import Batch, BatchError, Format, Shard, plan_batch, run_job
+from retinex.datasets import DatasetError
+from retinex.device import Device, DeviceError
+from retinex.experiments import EXPERIMENTS
+from retinex.inference import DEFAULT_EXPERIMENT, MODELS_FOLDER, Enhancer, ModelError
+
+# A class of argparse that has no public name and isn't generic at run time.
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+CHECKPOINTS_FOLDER = MODELS_FOLDER.parent / "checkpoints"
+
+EVALUATE_HELP = """\
+Compare what the experiments make of dark photos with photos of the same scenes in normal light.
+
+Writes results.csv (every image), results.md (means and every image) and
+sheets/<experiment>/<image>.png (all stages and the reference) into --out.
+
+Decom and Enhance loss need PyTorch (pip install 'retinex[train]') and the experiment's weights in
+--checkpoints. LPIPS is computed where the package is installed (pip install 'retinex[lpips]');
+it downloads the weights of its backbone, 230 MB, the first time it runs.
+"""
+ENHANCE_HELP = """\
+Brighten photos. Sub-folders and names are kept, and so are EXIF, colour profile and transparency
+(JPEG has none). Originals are never overwritten. Photos whose output exists are skipped: after an
+interruption run the same command again.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code: 0, or 1 if a photo failed."""
+    args = build_parser().parse_args(arguments)
+    try:
+        code: int = args.run(args)
+    except (BatchError, DatasetError, DeviceError, ModelError) as error:
+        raise SystemExit(f"retinex: {error}") from error
+    except KeyboardInterrupt:
+        print("retinex: interrupted", file=sys.stderr)
+        return 130  # what shells expect of a program that Ctrl-C ended
+    return code
+
+
+def run_evaluate(args: argparse.Namespace) -> int:
+    """Evaluate experiments on pairs; print the means and write all the rest."""
+    try:
+        from retinex import evaluation, evaluation_report
+    except ModuleNotFoundError as error:
+        if error.name is None or not error.name.startswith("skimage"):
+            raise
+        raise SystemExit(
+            "retinex: evaluation needs scikit-image: pip install 'retinex[evaluate]'"
+        ) from error
+    pairs = evaluation.list_test_pairs(args.folder)
+    enhancers = evaluation.open_enhancers(args.experiment, args.device, args.models)
+    notes = [describe_device(enhancers[0])]
+    lpips, why_not = evaluation.load_lpips()
+    if why_not:
+        notes.append(f"No LPIPS: {why_not}.")
+    measures = {}
+    for enhancer in enhancers:
+        name = enhancer.experiment
+        losses, why_not = evaluation.load_training_losses(name, args.checkpoints)
+        if why_not:
+            notes.append(f"No Decom and Enhance loss of {name}: {why_not}.")
+        measures[name] = [*losses, *lpips]
+    scores = []
+    results = evaluation.evaluate(pairs, enhancers, measures)
+    for result in tqdm(results, "evaluate", len(pairs) * len(enhancers), unit="photo"):
+        scores.append(result.scores)
+        sheet = args.out / "sheets" / result.scores.experiment / f"{result.scores.image}.png"
+        sheet.parent.mkdir(parents=True, exist_ok=True)
+        evaluation.draw_sheet(result).save(sheet)
+    heading = f"Evaluation on {len(pairs)} pairs of {args.folder.resolve().name}"
+    evaluation_report.write_csv(scores, args.out / "results.csv")
+    evaluation_report.write_markdown(scores, heading, notes, args.out / "results.md")
+    print(f"{heading}\n\n{evaluation_report.mean_table(scores)}")
+    print(*notes, f"Every image: {args.out / 'results.md'}", sep="\n")
+    return 0
+
+
+def run_enhance(args: argparse.Namespace) -> int:
+    """Enhance photos; print what was done and, last, what failed and why."""
+    batch = plan_batch(args.photos, args.out, args.format, args.stages)
+    jobs = args.shard.take(batch.jobs)
+    waiting = [job for job in jobs if args.overwrite or not job.is_done()]
+    enhancer = Enhancer(args.experiment, args.device, args.models)
+    print(describe_device(enhancer))
+    failures: dict[Path, str] = {}
+    for job in tqdm(waiting, "enhance", unit="photo"):
+        try:
+            run_job(job, enhancer)
+        except Exception as error:  # whatever is wrong with one photo, the others are still done
+            failures[job.source] = f"{type(error).__name__}: {error}"
+    print(summarise(batch, len(waiting) - len(failures), len(jobs) - len(waiting), args.out))
+    if failures:
+        lines = [f"  {path}: {reason}" for path, reason in failures.items()]
+        print(f"{len(failures)} failed:", *lines, sep="\n", file=sys.stderr)
+    return 1 if failures else 0
+
+
+def describe_device(enhancer: Enhancer) -> str:
+    """Say what the networks run on, and why that isn't the GPU."""
+    reason = f" ({enhancer.device_reason})" if enhancer.device_reason else ""
+    return f"Device: {enhancer.device.upper()}{reason}."
+
+
+def summarise(batch: Batch, enhanced: int, skipped: int, out: Path) -> str:
+    """Say what became of all files."""
+    parts = [f"{enhanced} enhanced into {out}"]
+    if skipped:
+        parts.append(f"{skipped} skipped, their output exists (--overwrite makes it anew)")
+    if batch.left_alone:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(batch.left_alone.items()))
+        parts.append(f"left alone in the folders, no photos by their extension: {kinds}")
+    if not batch.jobs:
+        parts.append("no photos found")
+    return "; ".join(parts)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Describe the two commands."""
+    parser = argparse.ArgumentParser(prog="retinex", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_evaluate(commands)
+    _add_enhance(commands)
+    return parser
+
+
+def _add_evaluate(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "evaluate",
+        help="compare experiments' outputs with references",
+        description=EVALUATE_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run_evaluate)
+    parser.add_argument(
+        "folder",
+        type=Path,
+        metavar="FOLDER",
+        help="holds the folders low and high with photos of equal names, or LOL's eval15",
+    )
+    parser.add_argument(
+        "--experiment",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME",
+        help=f"of {', '.join(EXPERIMENTS)} (default all with an ONNX file)",
+    )
+    _add_common(parser, default_out=Path("results"))
+    parser.add_argument(
+        "--checkpoints",
+        type=Path,
+        default=CHECKPOINTS_FOLDER,
+        help="folder of the .safetensors files (default checkpoints)",
+    )
+
+
+def _add_enhance(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "enhance",
+        help="brighten photos and folders of photos",
+        description=ENHANCE_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run_enhance)
+    parser.add_argument(
+        "photos", nargs="+", type=Path, metavar="PHOTO_OR_FOLDER", help="what to enhance"
+    )
+    parser.add_argument(
+        "--experiment",
+        default=DEFAULT_EXPERIMENT,
+        metavar="NAME",
+        help=f"of {', '.join(EXPERIMENTS)} (default {DEFAULT_EXPERIMENT})",
+    )
+    _add_common(parser, default_out=None)
+    parser.add_argument(
+        "--format",
+        type=Format,
+        choices=list(Format),
+        default=Format.KEEP,
+        help="what to write (default keep: as the original, or PNG where that can't be written)",
+    )
+    parser.add_argument(
+        "--stages",
+        action="store_true",
+        help="write reflectance and illuminations, too, as <name>-<stage>",
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="make outputs that exist anew; never originals"
+    )
+    parser.add_argument(
+        "--shard",
+        type=_parse_shard,
+        default=Shard(1, 1),
+        metavar="K/N",
+        help="take every N-th photo from the K-th on, so that N machines share the work",
+    )
+
+
+def _parse_shard(text: str) -> Shard:
+    try:
+        return Shard.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"{text} isn't K/N with K from 1 to N, such as 2/4"
+        ) from error
+
+
+def _add_common(parser: argparse.ArgumentParser, default_out: Path | None) -> None:
+    parser.add_argument(
+        "--models",
+        type=Path,
+        default=MODELS_FOLDER,
+        help="folder of the ONNX files (default onnx_models)",
+    )
+    parser.add_argument(
+        "--device",
+        type=Device,
+        choices=list(Device),
+        default=Device.AUTO,
+        help="what the networks run on (default auto: CUDA where it works)",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=default_out is None,
+        default=default_out,
+        help="folder to write to" + (f" (default {default_out})" if default_out else ""),
+    )

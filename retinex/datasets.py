@@ -1,0 +1,97 @@
+"""Finding and reading pairs of a dark and a normal photo; shared by training and evaluation.
+
+A folder of pairs holds `low` and `high`; the two files of a pair have the same stem, the extensions
+may differ. LOL has two such folders, `our485` to train on and `eval15` to test on.
+"""
+
+from pathlib import Path
+
+from retinex.photo import PhotoError, Pixels, open_photo
+
+PHOTO_EXTENSIONS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
+LOL_TRAINING_FOLDER = "our485"
+LOL_TEST_FOLDER = "eval15"
+
+
+class DatasetError(ValueError):
+    """A dataset folder can't be used; the message names the files."""
+
+
+def match_stems(root: Path, part: str) -> list[tuple[Path, Path]]:
+    """List the (low, high) files below `root`, sorted by stem.
+
+    Args:
+        root: a folder with `low` and `high`, or one that holds such a folder `part`.
+        part: LOL's name of the folder wanted; the others beside it aren't looked at.
+
+    Raises:
+        DatasetError: no `low` and `high` folder, no photos in them, or stems without a partner.
+    """
+    folder = root / part if (root / part).is_dir() else root
+    if not ((folder / "low").is_dir() and (folder / "high").is_dir()):
+        raise DatasetError(
+            f"{root} holds no pairs: expected folders 'low' and 'high' in it, or in its "
+            f"'{part}'. `python train.py --help` says where to get datasets."
+        )
+    low, high = _photos_by_stem(folder / "low"), _photos_by_stem(folder / "high")
+    unmatched = [str(low[stem]) for stem in sorted(low.keys() - high.keys())]
+    unmatched += [str(high[stem]) for stem in sorted(high.keys() - low.keys())]
+    if unmatched:
+        raise DatasetError(f"photos without a partner of the same name: {shorten(unmatched)}")
+    return [(low[stem], high[stem]) for stem in sorted(low)]
+
+
+def list_photos(folder: Path) -> list[Path]:
+    """List the photos directly in `folder`, sorted.
+
+    Raises:
+        DatasetError: there are none, or no such folder.
+    """
+    if not folder.is_dir():
+        raise DatasetError(f"there is no folder {folder}")
+    photos = sorted(p for p in folder.iterdir() if p.suffix.lower() in PHOTO_EXTENSIONS)
+    if not photos:
+        raise DatasetError(f"no photos in {folder} (looked for {sorted(PHOTO_EXTENSIONS)})")
+    return photos
+
+
+def read_photo(path: Path) -> Pixels:
+    """Read a photo, (h, w, 3) uint8.
+
+    Raises:
+        DatasetError: it can't be read.
+    """
+    try:
+        return open_photo(path).rgb
+    except PhotoError as error:
+        raise DatasetError(str(error)) from error
+
+
+def read_pair(low_path: Path, high_path: Path) -> tuple[Pixels, Pixels]:
+    """Read both photos of a pair, (h, w, 3) uint8 of the same size.
+
+    Raises:
+        DatasetError: one of them can't be read, or their sizes differ.
+    """
+    low, high = read_photo(low_path), read_photo(high_path)
+    if low.shape != high.shape:
+        raise DatasetError(
+            f"the photos of a pair differ in size: {low_path} is {low.shape[1]}×{low.shape[0]}, "
+            f"{high_path} is {high.shape[1]}×{high.shape[0]}"
+        )
+    return low, high
+
+
+def shorten(names: list[str], shown: int = 10) -> str:
+    """Join names for a message; only the first `shown` if there are more."""
+    rest = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + rest
+
+
+def _photos_by_stem(folder: Path) -> dict[str, Path]:
+    by_stem: dict[str, Path] = {}
+    for path in list_photos(folder):
+        other = by_stem.setdefault(path.stem, path)
+        if other != path:
+            raise DatasetError(f"two photos of the same stem: {other} and {path}; keep one")
+    return by_stem

@@ -1,0 +1,210 @@
+"""How close an experiment's output comes to photos taken in normal light; needs scikit-image.
+
+The protocol is the one that makes published numbers comparable: RGB rounded to 8 bits, the whole
+photo at its full size, no correction by the reference. The corrected PSNR, which many papers give
+instead, has a column and a name of its own.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from retinex.contact_sheet import draw_contact_sheet
+from retinex.datasets import LOL_TEST_FOLDER, DatasetError, match_stems, read_pair
+from retinex.experiments import EXPERIMENTS
+from retinex.inference import TILE, Enhancement, Enhancer, ModelError
+from retinex.photo import LUMA, Pixels
+from retinex.stages import Stage
+
+WHITE = 255
+SSIM_WINDOW = 7
+"""Side of SSIM's window: scikit-image's default."""
+
+Measure = Callable[[Pixels, Pixels, Pixels], dict[str, float]]
+"""Numbers by name, made of a dark photo, what the networks made of it, and its reference; all
+(h, w, 3) uint8."""
+
+
+@dataclass(frozen=True)
+class ImageScores:
+    """What one experiment reached on one photo.
+
+    Attributes:
+        experiment: name of the experiment.
+        image: the pair's stem.
+        values: the numbers by name: "psnr", "ssim", "psnr_gt_mean", "seconds_per_megapixel" and
+            those of the extra measures.
+    """
+
+    experiment: str
+    image: str
+    values: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """One photo: its scores, the stages they came from and the reference, (h, w, 3) uint8."""
+
+    scores: ImageScores
+    enhancement: Enhancement
+    reference: Pixels
+
+
+def psnr(output: NDArray[np.generic], reference: Pixels) -> float:
+    """10 · log₁₀(255² / MSE) in dB, the MSE over all pixels and channels; inf if they are equal.
+
+    Both (h, w, 3); values of `output`, which needn't be integers, in 0…255.
+    """
+    with np.errstate(divide="ignore"):  # an error of 0 is allowed
+        return float(
+            peak_signal_noise_ratio(
+                reference.astype(np.float64), output.astype(np.float64), data_range=WHITE
+            )
+        )
+
+
+def ssim(output: Pixels, reference: Pixels) -> float:
+    """Structural similarity (Wang et al., IEEE TIP 2004), the mean over R, G and B; 1 if equal.
+
+    scikit-image's defaults: a uniform window of 7×7 pixels, sample covariance, K₁ = 0.01,
+    K₂ = 0.03; windows that reach over the border don't count. Papers that used the original
+    Gaussian window (11×11, σ = 1.5) differ a little. Both (h, w, 3), of at
+    least 7×7 pixels.
+    """
+    return float(structural_similarity(reference, output, data_range=WHITE, channel_axis=2))
+
+
+def psnr_gt_mean(output: Pixels, reference: Pixels) -> float:
+    """PSNR after the reference has told how bright the output should have been.
+
+    The output is scaled by mean(gray(reference)) / mean(gray(output)) and clipped to 0…255, not
+    rounded, as the test code of KinD (Zhang et al., ACM MM 2019) and of Retinexformer (Cai et al.,
+    ICCV 2023; its flag `GT_mean`) does. Not comparable with plain PSNR. A black output is left as
+    it is.
+    """
+    brightness = _mean_gray(output)
+    scale = _mean_gray(reference) / brightness if brightness else 1.0
+    return psnr((output * scale).clip(0, WHITE), reference)
+
+
+def _mean_gray(rgb: Pixels) -> float:
+    return float(np.mean(rgb @ np.asarray(LUMA)))
+
+
+def list_test_pairs(root: Path) -> list[tuple[Path, Path]]:
+    """List the (low, high) files of a folder with `low` and `high`, or of LOL's `eval15`.
+
+    Raises: as `retinex.datasets.match_stems`.
+    """
+    return match_stems(root, LOL_TEST_FOLDER)
+
+
+def open_enhancers(experiments: Sequence[str], device: str, models: Path) -> list[Enhancer]:
+    """Load the experiments named; all those with a file in `models` if none is.
+
+    Raises:
+        ModelError: an experiment has no file, or there is none at all.
+        DeviceError: `device` is "cuda" and CUDA doesn't work here.
+    """
+    found = [name for name in EXPERIMENTS if (models / f"{name}.onnx").is_file()]
+    names = list(dict.fromkeys(experiments)) or found
+    if not names:
+        raise ModelError(f"no experiment's ONNX file in {models}; `python export_onnx.py` makes it")
+    return [Enhancer(name, device, models) for name in names]
+
+
+def load_training_losses(experiment: str, checkpoints: Path) -> tuple[list[Measure], str]:
+    """Return the measure of an experiment's training losses, or none and the reason.
+
+    PyTorch is imported only if there is a checkpoint to use it on.
+    """
+    weights = checkpoints / f"{experiment}.safetensors"
+    if not weights.is_file():
+        return [], f"there is no {weights.name} in {checkpoints.name}"
+    try:
+        from retinex.training.checkpoints import CheckpointError
+        from retinex.training.pair_losses import PairLosses
+    except ImportError as error:
+        return [], f"{error}; `pip install 'retinex[train]'` installs PyTorch"
+    try:
+        return [PairLosses(weights, experiment)], ""
+    except CheckpointError as error:
+        return [], str(error)
+
+
+def load_lpips() -> tuple[list[Measure], str]:
+    """Return the measure LPIPS, or none and the reason."""
+    try:
+        from retinex.training.perceptual_distance import PerceptualDistance
+    except ImportError as error:
+        return [], f"{error}; `pip install 'retinex[lpips]'` installs it"
+    try:
+        return [PerceptualDistance()], ""
+    except OSError as error:  # the backbone's weights come from the network
+        return [], f"the backbone's weights can't be downloaded ({error})"
+
+
+def evaluate(
+    pairs: Sequence[tuple[Path, Path]],
+    enhancers: Sequence[Enhancer],
+    measures: Mapping[str, Sequence[Measure]],
+) -> Iterator[Evaluated]:
+    """Run every experiment on every pair, pair by pair.
+
+    Args:
+        pairs: the (low, high) files.
+        enhancers: the experiments.
+        measures: further measures by experiment.
+
+    Raises:
+        DatasetError: a pair can't be read, or is smaller than SSIM's window.
+    """
+    for low_path, high_path in pairs:
+        low, high = read_pair(low_path, high_path)
+        if min(low.shape[:2]) < SSIM_WINDOW:
+            raise DatasetError(
+                f"{low_path} is smaller than SSIM's window of {SSIM_WINDOW}×{SSIM_WINDOW} pixels; "
+                "remove the pair"
+            )
+        for enhancer in enhancers:
+            if low_path == pairs[0][0]:
+                enhancer.enhance(low[:TILE, :TILE])  # the first run of a session is slower
+            enhancement = enhancer.enhance(low)
+            values = score(enhancement, high, measures.get(enhancer.experiment, ()))
+            scores = ImageScores(enhancer.experiment, low_path.stem, values)
+            yield Evaluated(scores, enhancement, high)
+
+
+def score(
+    enhancement: Enhancement, reference: Pixels, measures: Sequence[Measure]
+) -> dict[str, float]:
+    """Compare one output with its reference, (h, w, 3) uint8; numbers by name."""
+    output = enhancement.output
+    megapixels = output.shape[0] * output.shape[1] / 1e6
+    values = {
+        "psnr": psnr(output, reference),
+        "ssim": ssim(output, reference),
+        "psnr_gt_mean": psnr_gt_mean(output, reference),
+        "seconds_per_megapixel": enhancement.seconds / megapixels,
+    }
+    for measure in measures:
+        values |= measure(enhancement.photo.rgb, output, reference)
+    return values
+
+
+def mean_values(scores: Sequence[ImageScores]) -> dict[str, float]:
+    """Mean over images of every number that all of `scores` have; inf if one of them is."""
+    names = [name for name in scores[0].values if all(name in s.values for s in scores)]
+    return {name: float(np.mean([s.values[name] for s in scores])) for name in names}
+
+
+def draw_sheet(evaluated: Evaluated) -> Image.Image:
+    """Draw input, R, I, Î, output and reference side by side."""
+    stages = evaluated.enhancement.stages
+    pictures = [*(stages[stage] for stage in Stage), evaluated.reference]
+    return draw_contact_sheet([pictures], [*(stage.label for stage in Stage), "Reference"])

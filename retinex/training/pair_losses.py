@@ -1,0 +1,47 @@
+"""The training losses of released weights on single pairs, to compare with the study's figures."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from retinex.photo import Pixels
+from retinex.training.checkpoints import CheckpointError, load_weights
+from retinex.training.pairs import to_tensor
+from retinex.training.phases import Phase, phase_losses
+
+LOSS_SIZE = 297
+"""Width and height, in pixels, that the study resized every photo to."""
+
+
+class PairLosses:
+    """L_decom and L_enhance of an experiment's weights, in float32 on the CPU."""
+
+    def __init__(self, weights: Path, experiment: str) -> None:
+        """Load `weights`.
+
+        Raises:
+            CheckpointError: they can't be used, or are those of another experiment.
+        """
+        self._net, trained_as, _ = load_weights(weights)
+        if trained_as.name != experiment:
+            raise CheckpointError(f"{weights} holds weights of {trained_as.name}, not {experiment}")
+
+    @torch.inference_mode()
+    def __call__(self, low: Pixels, output: Pixels, high: Pixels) -> dict[str, float]:
+        """Return "decom_loss" and "enhance_loss" of a pair, (h, w, 3) uint8, at 297×297.
+
+        Enhance-Net's loss is defined for experiments without one, too: Î is 1 there. `output`
+        isn't used: the networks run anew, at the size of the study.
+        """
+        low_batch, high_batch = (to_tensor([resize(photo)]) for photo in (low, high))
+        float32 = torch.autocast("cpu", enabled=False)
+        losses = phase_losses(self._net, Phase.JOIN, low_batch, high_batch, float32)
+        return {f"{name}_loss": loss.item() for name, loss in losses.items()}
+
+
+def resize(photo: Pixels) -> Pixels:
+    """Resize to 297×297, whatever the proportions, by Pillow's bilinear filter."""
+    small = Image.fromarray(photo).resize((LOSS_SIZE, LOSS_SIZE), Image.Resampling.BILINEAR)
+    return np.asarray(small)

@@ -1,0 +1,292 @@
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import ExifTags, Image
+
+import retinex
+from retinex.command_line import main
+from retinex.photo import Pixels
+
+ROOT = Path(__file__).parent.parent
+ICC = b"a colour profile that nobody reads"
+FAST = ("--device", "cpu", "--experiment", "join_ignore_enhance")
+STAGES = ["reflectance", "illumination", "enhanced_illumination"]
+
+
+def noise(seed: int, channels: int = 3) -> Pixels:
+    return np.random.default_rng(seed).integers(0, 60, (18, 24, channels), dtype=np.uint8)
+
+
+def write(path: Path, seed: int = 0, channels: int = 3, **options: object) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(noise(seed, channels)).save(path, **options)
+    return path
+
+
+def enhance(*arguments: str | Path) -> int:
+    return main(["enhance", *FAST, *map(str, arguments)])
+
+
+def files(folder: Path) -> set[str]:
+    return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.fixture
+def night(tmp_path: Path) -> Path:
+    """A folder with sub-folders, formats and a file that isn't the photo its name says."""
+    folder = tmp_path / "night"
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    exif[ExifTags.Base.Artist] = "A. Photographer"
+    write(folder / "lamp.JPG", 1, exif=exif.tobytes(), icc_profile=ICC)
+    write(folder / "street" / "lamp.png", 2, channels=4, icc_profile=ICC)
+    write(folder / "street" / "deep" / "shop.v2.webp", 3)
+    write(folder / "street" / "scan.tif", 4)
+    (folder / "street" / "broken.jpg").write_text("<html>not found</html>")
+    (folder / "notes.txt").write_text("no photo")
+    return folder
+
+
+PHOTOS = {"lamp.JPG", "street/lamp.png", "street/deep/shop.v2.webp", "street/scan.tif"}
+
+
+def test_a_folder_with_a_broken_file(
+    night: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {file: (night / file).read_bytes() for file in files(night)}
+
+    code = enhance(night, "--out", tmp_path / "bright")
+
+    assert code == 1
+    assert files(tmp_path / "bright") == PHOTOS
+    shown = capsys.readouterr()
+    assert "Device: CPU" in shown.out
+    assert "4 enhanced" in shown.out
+    assert "1 .txt" in shown.out
+    assert "1 failed" in shown.err
+    assert "broken.jpg" in shown.err.splitlines()[-1]
+    assert "can't be read as a photo" in shown.err.splitlines()[-1]
+    assert {file: (night / file).read_bytes() for file in files(night)} == before
+
+
+def test_outputs_are_those_of_the_python_api(night: Path, tmp_path: Path) -> None:
+    enhance(night, "--out", tmp_path / "bright")
+
+    for file in ("street/lamp.png", "street/scan.tif"):
+        expected = retinex.enhance(night / file, "join_ignore_enhance", "cpu").output
+        with Image.open(tmp_path / "bright" / file) as image:
+            assert np.array_equal(np.asarray(image.convert("RGB")), expected)
+
+
+def test_metadata_and_transparency_are_kept(night: Path, tmp_path: Path) -> None:
+    enhance(night, "--out", tmp_path / "bright")
+
+    with Image.open(tmp_path / "bright" / "lamp.JPG") as image:
+        assert image.getexif()[ExifTags.Base.Artist] == "A. Photographer"
+        assert image.getexif().get(ExifTags.Base.Orientation, 1) == 1
+        assert image.size == (18, 24)  # turned upright
+        assert image.info["icc_profile"] == ICC
+    with Image.open(tmp_path / "bright" / "street" / "lamp.png") as image:
+        assert np.array_equal(np.asarray(image)[:, :, 3], noise(2, 4)[:, :, 3])
+        assert image.info["icc_profile"] == ICC
+
+
+def test_format_and_stages(night: Path, tmp_path: Path) -> None:
+    (night / "street" / "broken.jpg").unlink()
+
+    assert enhance(night, "--out", tmp_path / "bright", "--format", "png", "--stages") == 0
+
+    stems = {str(Path(file).with_suffix("")) for file in PHOTOS}
+    expected = {f"{stem}.png" for stem in stems}
+    expected |= {f"{stem}-{stage}.png" for stem in stems for stage in STAGES}
+    assert files(tmp_path / "bright") == expected
+    result = retinex.enhance(night / "lamp.JPG", "join_ignore_enhance", "cpu")
+    for stage in STAGES:
+        with Image.open(tmp_path / "bright" / f"lamp-{stage}.png") as image:
+            assert image.format == "PNG"
+            assert np.array_equal(np.asarray(image), result.stages[retinex.Stage(stage)])
+
+
+def test_what_pillow_cannot_write_as_a_photo_becomes_png(tmp_path: Path) -> None:
+    assert enhance(write(tmp_path / "moving.gif"), "--out", tmp_path / "bright") == 0
+
+    assert files(tmp_path / "bright") == {"moving.png"}
+
+
+def test_a_second_run_skips_what_is_there(
+    night: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "bright"
+    enhance(night, "--out", out)
+    (out / "lamp.JPG").write_bytes(b"mine")
+    (out / "street" / "lamp.png").unlink()
+    capsys.readouterr()
+
+    assert enhance(night, "--out", out) == 1  # the broken file is still broken
+
+    assert (out / "lamp.JPG").read_bytes() == b"mine"
+    assert (out / "street" / "lamp.png").is_file()
+    shown = capsys.readouterr().out
+    assert "1 enhanced" in shown
+    assert "3 skipped" in shown
+    enhance(night, "--out", out, "--overwrite")
+    with Image.open(out / "lamp.JPG") as image:
+        assert image.format == "JPEG"
+
+
+def test_a_run_without_stages_is_completed_with_them(tmp_path: Path) -> None:
+    photo, out = write(tmp_path / "a.png"), tmp_path / "bright"
+    enhance(photo, "--out", out)
+
+    enhance(photo, "--out", out, "--stages")
+
+    assert files(out) == {"a.png", *(f"a-{stage}.png" for stage in STAGES)}
+
+
+def test_outputs_below_the_folder_are_not_enhanced_again(tmp_path: Path) -> None:
+    write(tmp_path / "night" / "a.png")
+    for _ in range(2):
+        assert enhance(tmp_path / "night", "--out", tmp_path / "night" / "bright") == 0
+
+    assert files(tmp_path / "night") == {"a.png", "bright/a.png"}
+
+
+def test_an_interrupted_write_leaves_no_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write_half(self: Image.Image, path: Path, **options: object) -> None:
+        Path(path).write_bytes(b"half a file")
+        raise KeyboardInterrupt
+
+    photo = write(tmp_path / "a.png")
+    with monkeypatch.context() as patch:
+        patch.setattr(Image.Image, "save", write_half)
+        assert enhance(photo, "--out", tmp_path / "bright") == 130
+
+    assert files(tmp_path / "bright") == set()
+    assert enhance(photo, "--out", tmp_path / "bright") == 0
+    assert files(tmp_path / "bright") == {"a.png"}
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 9])
+def test_shards_have_every_photo_once(tmp_path: Path, count: int) -> None:
+    names = {f"{folder}/{k}.png" for folder in "ab" for k in range(4)}
+    for name in names:
+        write(tmp_path / "night" / name)
+    done: list[str] = []
+    for k in range(1, count + 1):
+        out = tmp_path / f"shard{k}"
+        assert enhance(tmp_path / "night", "--out", out, "--shard", f"{k}/{count}") == 0
+        done += files(out)
+
+    assert sorted(done) == sorted(names)
+
+
+def test_shards_are_the_same_whatever_is_done_already(tmp_path: Path) -> None:
+    """Machines that share an output folder don't start at the same moment."""
+    for k in range(5):
+        write(tmp_path / "night" / f"{k}.png")
+    out = tmp_path / "bright"
+    for shard in ("2/2", "1/2"):
+        enhance(tmp_path / "night", "--out", out, "--shard", shard)
+        assert len(files(out)) == {"2/2": 2, "1/2": 5}[shard]
+
+
+@pytest.mark.parametrize("shard", ["0/2", "3/2", "2", "a/b", "1/0", "-1/2"])
+def test_impossible_shards(tmp_path: Path, shard: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        enhance(write(tmp_path / "a.png"), "--out", tmp_path / "bright", f"--shard={shard}")
+
+    assert caught.value.code == 2
+    assert "K/N with K from 1 to N" in capsys.readouterr().err
+    assert not (tmp_path / "bright").exists()
+
+
+# --- errors: one line, before anything is written ---
+
+
+def refused(*arguments: str | Path) -> str:
+    with pytest.raises(SystemExit) as caught:
+        enhance(*arguments)
+    message = str(caught.value)
+    assert message.startswith("retinex: ")
+    assert "\n" not in message
+    return message
+
+
+def test_originals_are_never_overwritten(tmp_path: Path) -> None:
+    photo = write(tmp_path / "night" / "a.png")
+    before = photo.read_bytes()
+    (tmp_path / "link").symlink_to(tmp_path / "night")
+    for arguments in (
+        (photo, "--out", tmp_path / "night"),
+        (photo, "--out", tmp_path / "link"),
+        (tmp_path / "night", "--out", tmp_path / "night"),
+        (tmp_path / "night", "--out", tmp_path / "link", "--format", "jpg"),
+    ):
+        refused(*arguments)
+        refused(*arguments, "--overwrite")
+
+    assert photo.read_bytes() == before
+    assert files(tmp_path / "night") == {"a.png"}
+
+
+def test_two_photos_for_one_output(tmp_path: Path) -> None:
+    write(tmp_path / "night" / "a.png")
+    write(tmp_path / "night" / "a.jpg")
+
+    message = refused(tmp_path / "night", "--out", tmp_path / "bright", "--format", "png")
+
+    assert "a.png" in message
+    assert "a.jpg" in message
+    assert not (tmp_path / "bright").exists()
+    assert enhance(tmp_path / "night", "--out", tmp_path / "bright") == 0
+    assert files(tmp_path / "bright") == {"a.png", "a.jpg"}
+
+
+def test_a_photo_named_twice_is_enhanced_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo = write(tmp_path / "night" / "a.png")
+
+    assert enhance(photo, tmp_path / "night", "--out", tmp_path / "bright") == 0
+
+    assert "1 enhanced" in capsys.readouterr().out
+
+
+def test_missing_photo_and_unknown_experiment(tmp_path: Path) -> None:
+    photo = write(tmp_path / "a.png")
+
+    assert "b.png" in refused(photo, tmp_path / "b.png", "--out", tmp_path / "bright")
+    message = refused(photo, "--out", tmp_path / "bright", "--experiment", "jion")
+    assert all(name in message for name in retinex.EXPERIMENTS)
+
+
+def test_as_a_program_without_evaluation_or_pytorch(tmp_path: Path) -> None:
+    """In a folder of its own, from where no path leads back to the repository's files."""
+    shutil.copy(ROOT / "examples" / "cat.jpg", tmp_path / "cat.jpg")
+    code = (
+        "import runpy, sys\n"
+        "sys.argv = ['retinex', 'enhance', 'cat.jpg', '--out', 'bright', '--device', 'cpu']\n"
+        "try: runpy.run_module('retinex', run_name='__main__')\n"
+        "finally: print('imported', {'torch', 'skimage', 'gradio'} & sys.modules.keys())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"},
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "imported set()" in done.stdout
+    assert (tmp_path / "bright" / "cat.jpg").is_file()
+
+
+def test_the_installed_command_is_main() -> None:
+    assert 'retinex = "retinex.command_line:main"' in (ROOT / "pyproject.toml").read_text()
