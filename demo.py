@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.data_classes import ImageData
 
 from retinex import (
     EXPERIMENTS,
@@ -68,6 +69,19 @@ class Download(StrEnum):
 
 Update = dict[Any, Any]
 """New values by component, as gradio takes them."""
+
+
+class PhotoInput(gr.Image):
+    """An image input that hands on the visitor's file untouched.
+
+    gr.Image opens the file first, where a broken one ends in an error without a message.
+    """
+
+    is_template = True  # gradio's way of saying that it looks like its parent class
+
+    def preprocess(self, payload: ImageData | None) -> str | None:
+        """Return the path of the uploaded file."""
+        return None if payload is None else payload.path
 
 
 @dataclass(frozen=True)
@@ -167,10 +181,8 @@ def build_page(settings: Settings) -> gr.Blocks:
 
 def add_photo_input() -> gr.Image:
     """Add the place for the visitor's photo and the examples."""
-    photo = gr.Image(
+    photo = PhotoInput(
         label="Your photo",
-        type="filepath",
-        image_mode=None,
         sources=["upload", "clipboard", "webcam"],
         height=280,
         elem_id="photo",

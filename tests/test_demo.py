@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from retinex import EXPERIMENTS, Stage
 ROOT = Path(__file__).parent.parent
 ARTIFACTS = ROOT / "artifacts"
 MAX_MEGAPIXELS = 1
+EXIF_MAKE, EXIF_ORIENTATION = 0x010F, 0x0112
 NETWORKS_TIMEOUT = 120_000  # ms; slow machines are not what is tested here
 
 
@@ -171,3 +173,85 @@ def test_photo_above_the_limit_gets_a_clear_message(page: Page, tmp_path: Path) 
     message = page.get_by_text("1200×1000 pixels (1.2 megapixels)")
     expect(message).to_be_visible(timeout=NETWORKS_TIMEOUT)
     expect(page.get_by_text("Traceback")).to_have_count(0)
+
+
+def test_controls_change_the_output_without_the_networks(page: Page, dark_photo: Path) -> None:
+    upload(page, dark_photo)
+    wait_for_all(page)
+    status = page.locator("#status").inner_text()
+    before = download(page, "#output-join img")
+    first_source = page.locator("#output-join img").get_attribute("src")
+    strength = page.get_by_label("number input for Strength")
+    strength.fill("0")
+    strength.press("Enter")
+    expect(page.locator("#output-join img")).not_to_have_attribute("src", str(first_source))
+    photo = np.asarray(Image.open(dark_photo))
+    np.testing.assert_array_equal(download(page, "#output-join img"), photo)
+    assert not np.array_equal(before, photo)
+    page.get_by_role("button", name="Reset", exact=True).click()
+    expect(page.locator("#output-join img")).to_have_attribute("src", str(first_source))
+    assert page.locator("#status").inner_text() == status  # its times are those of the networks
+
+
+def test_downloads_keep_name_and_metadata(page: Page, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[EXIF_MAKE], exif[EXIF_ORIENTATION] = "Camera", 6
+    path = tmp_path / "street at night.jpg"
+    Image.open(ROOT / "examples" / "cat.jpg").crop((0, 0, 96, 64)).save(path, exif=exif)
+    upload(page, path)
+    wait_for_all(page)
+    for kind, extension in (("PNG", ".png"), ("JPEG", ".jpg")):
+        with page.expect_download() as started:
+            page.locator(f"#download-{kind}").click()
+        assert "street" in started.value.suggested_filename
+        assert started.value.suggested_filename.endswith(extension)
+        picture = Image.open(started.value.path())
+        assert picture.size == (64, 96)
+        assert picture.getexif()[EXIF_MAKE] == "Camera"
+        assert picture.getexif().get(EXIF_ORIENTATION, 1) == 1
+
+
+def test_zip_holds_every_stage_and_a_contact_sheet(page: Page, dark_photo: Path) -> None:
+    upload(page, dark_photo)
+    wait_for_all(page)
+    with page.expect_download() as started:
+        page.locator("#download-ZIP").click()
+    names = zipfile.ZipFile(started.value.path()).namelist()
+    for name in EXPERIMENTS:
+        assert {f"dark-{name}-{stage}.png" for stage in Stage} <= set(names)
+    assert "dark-contact-sheet.png" in names
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("text.png", "can't be read as a photo"), ("video.mp4", "Invalid file type")],
+)
+def test_file_that_is_no_photo_gets_a_message(
+    page: Page, tmp_path: Path, name: str, message: str
+) -> None:
+    broken = tmp_path / name
+    broken.write_bytes(b"\0\0\0\x18ftypmp42 this is no picture")
+    upload(page, broken)
+    expect(page.get_by_text(message).first).to_be_visible(timeout=NETWORKS_TIMEOUT)
+    expect(page.get_by_text("Traceback")).to_have_count(0)
+    expect(page.locator("#output-join img")).to_have_count(0)
+
+
+def test_two_visitors_see_their_own_photos(browser: Browser, server: str, tmp_path: Path) -> None:
+    pages = [browser.new_page() for _ in range(2)]
+    for k, page in enumerate(pages):
+        path = tmp_path / f"photo{k}.png"
+        Image.new("RGB", (32 + 16 * k, 24), (10, 5 * k, 8)).save(path)
+        page.goto(server)
+        upload(page, path)
+    for k, page in enumerate(pages):
+        wait_for_all(page)
+        assert download(page, "#output-join img").shape == (24, 32 + 16 * k, 3)
+        page.close()
+
+
+def test_one_pixel_is_a_photo(page: Page, tmp_path: Path) -> None:
+    path = tmp_path / "dot.png"
+    Image.new("RGB", (1, 1), (20, 10, 5)).save(path)
+    upload(page, path)
+    expect(page.locator("#status")).to_contain_text("1×1 pixels:", timeout=NETWORKS_TIMEOUT)
