@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio.data_classes import ImageData
 
 from retinex import (
     EXPERIMENTS,
@@ -69,19 +68,6 @@ class Download(StrEnum):
 
 Update = dict[Any, Any]
 """New values by component, as gradio takes them."""
-
-
-class PhotoInput(gr.Image):
-    """An image input that hands on the visitor's file untouched.
-
-    gr.Image opens the file first, where a broken one ends in an error without a message.
-    """
-
-    is_template = True  # gradio's way of saying that it looks like its parent class
-
-    def preprocess(self, payload: ImageData | None) -> str | None:
-        """Return the path of the uploaded file."""
-        return None if payload is None else payload.path
 
 
 @dataclass(frozen=True)
@@ -181,13 +167,15 @@ def build_page(settings: Settings) -> gr.Blocks:
 
 def add_photo_input() -> gr.Image:
     """Add the place for the visitor's photo and the examples."""
-    photo = PhotoInput(
+    photo = gr.Image(
         label="Your photo",
         sources=["upload", "clipboard", "webcam"],
         height=280,
         elem_id="photo",
         alt_text="The photo you chose",
     )
+    # The file itself: gr.Image would open it first, and fail without a message if it is broken.
+    photo.preprocess = lambda payload: payload and payload.path  # type: ignore[method-assign]
     gr.Examples(
         sorted(str(path) for path in EXAMPLES_FOLDER.glob("*.jpg")),
         inputs=photo,

@@ -45,6 +45,20 @@ def conv3x3(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(in_channels, out_channels, kernel_size=3, stride=stride, padding=1)
 
 
+def initialise(net: nn.Module) -> None:
+    """Draw the weights of all convolutions after He et al., ICCV 2015; biases start at 0.
+
+    PyTorch's default shrinks the signal in every layer: after 400 steps Decom-Net's loss was a
+    third lower with this (Glorot's, which the paper's code used, came in between), and colours,
+    the weakest part of a dark photo's signal, appeared much sooner.
+    """
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            assert module.bias is not None
+            nn.init.zeros_(module.bias)
+
+
 class DecomNet(nn.Module):
     """Splits a photo into reflectance and illumination at full size (paper, section 3.1)."""
 
@@ -154,6 +168,7 @@ class RetinexNet(nn.Module):
         super().__init__()
         self.decom = DecomNet()
         self.enhance = None if experiment.ignore_enhance else EnhanceNet(experiment.upsampling)
+        initialise(self)
 
     def brighten(self, decomposition: Decomposition) -> Tensor:
         """Return the enhanced illumination Î, (b, 1, h, w), of a decomposed photo."""
