@@ -32,8 +32,9 @@ from retinex import (
     open_photo,
 )
 from retinex.inference import DEFAULT_EXPERIMENT, MODELS_FOLDER
-from retinex.photo import Pixels
+from retinex.photo import Photo, Pixels
 from retinex.results import Results
+from retinex.stages import COMPUTED_STAGES
 from retinex.statistics import HISTOGRAM_BINS, Statistics, measure
 
 EXAMPLES_FOLDER = Path(__file__).parent / "examples"
@@ -155,6 +156,7 @@ def build_page(settings: Settings) -> gr.Blocks:
             photo, compared, before_after, controls, status, pictures, facts, downloads, results
         )
         connect(page, settings)
+        add_endpoints(settings)
         blocks.load(
             lambda: enhance_first_example(settings),
             outputs=before_after,
@@ -165,17 +167,25 @@ def build_page(settings: Settings) -> gr.Blocks:
     return blocks
 
 
+def new_photo_input(**options: Any) -> gr.Image:
+    """Build an image input that hands on the file itself.
+
+    gr.Image would open it first, and fail without a message if it is broken.
+    """
+    photo = gr.Image(**options)
+    photo.preprocess = lambda payload: payload and payload.path  # type: ignore[method-assign]
+    return photo
+
+
 def add_photo_input() -> gr.Image:
     """Add the place for the visitor's photo and the examples."""
-    photo = gr.Image(
+    photo = new_photo_input(
         label="Your photo",
         sources=["upload", "clipboard", "webcam"],
         height=280,
         elem_id="photo",
         alt_text="The photo you chose",
     )
-    # The file itself: gr.Image would open it first, and fail without a message if it is broken.
-    photo.preprocess = lambda payload: payload and payload.path  # type: ignore[method-assign]
     gr.Examples(
         sorted(str(path) for path in EXAMPLES_FOLDER.glob("*.jpg")),
         inputs=photo,
@@ -290,6 +300,74 @@ def connect(page: Page, settings: Settings) -> None:
         ).success(None, js=f"() => document.querySelector('#{link.elem_id}').click()")
 
 
+def add_endpoints(settings: Settings) -> None:
+    """Add what programs can call: /enhance and /compare.
+
+    gradio derives an endpoint from components and an event; these are never shown.
+    """
+    photo = new_photo_input(label="photo", visible=False)
+    experiment = gr.Dropdown(
+        list(EXPERIMENTS), value=DEFAULT_EXPERIMENT, label="experiment", visible=False
+    )
+    stages = [gr.Image(label=stage, format="png", visible=False) for stage in COMPUTED_STAGES]
+    outputs = [gr.Image(label=name, format="png", visible=False) for name in EXPERIMENTS]
+    details = gr.JSON(label="details", visible=False)
+
+    def enhance(photo: str, experiment: str) -> list[Any]:
+        """Brighten a dark photo with one experiment's networks.
+
+        Args:
+            photo: the photo.
+            experiment: name of the experiment.
+
+        Returns:
+            reflectance, illumination, enhanced illumination and output as PNG, and details: seconds
+            and device.
+        """
+        result = enhance_file(photo, experiment, settings)
+        return [*(result.stages[stage] for stage in COMPUTED_STAGES), describe_run(result)]
+
+    def compare(photo: str) -> list[Any]:
+        """Brighten a dark photo with every experiment's networks.
+
+        Args:
+            photo: the photo.
+
+        Returns:
+            the output of each experiment as PNG, and details by experiment: seconds and device.
+        """
+        results = [enhance_file(photo, name, settings) for name in EXPERIMENTS]
+        by_name = {result.experiment: describe_run(result) for result in results}
+        return [*(result.output for result in results), by_name]
+
+    networks: dict[str, Any] = {"concurrency_id": "networks"}
+    button = gr.Button(visible=False)
+    button.click(enhance, [photo, experiment], [*stages, details], api_name="enhance", **networks)
+    button.click(compare, [photo], [*outputs, details], api_name="compare", **networks)
+
+
+def enhance_file(path: str, experiment: str, settings: Settings) -> Enhancement:
+    """Run one experiment; what is wrong with the photo becomes a message for the caller."""
+    return load_enhancer(experiment, settings).enhance(open_upload(Path(path), settings))
+
+
+def open_upload(path: Path, settings: Settings) -> Photo:
+    """Open a visitor's photo; what is wrong with it becomes a message for them."""
+    try:
+        return open_photo(path, max_pixels=round(settings.max_megapixels * 1e6))
+    except PhotoError as error:
+        raise gr.Error(str(error), title="This photo can't be enhanced") from error
+
+
+def describe_run(result: Enhancement) -> dict[str, Any]:
+    """Say how long the networks took and what they ran on."""
+    return {
+        "seconds": round(result.seconds, 3),
+        "device": result.device,
+        "device_reason": result.device_reason,
+    }
+
+
 def run_networks(
     page: Page,
     path: Path,
@@ -299,10 +377,7 @@ def run_networks(
     progress: gr.Progress,
 ) -> Iterator[Update]:
     """Run the experiments one after the other, the compared one first; show each when done."""
-    try:
-        photo = open_photo(path, max_pixels=round(settings.max_megapixels * 1e6))
-    except PhotoError as error:
-        raise gr.Error(str(error), title="This photo can't be enhanced") from error
+    photo = open_upload(path, settings)
     results = Results(Path(tempfile.mkdtemp(prefix="retinex-")), path.stem, photo)
     # Every update repeats the pictures before it: a closed tab keeps the last update only.
     shown: Update = {page.results: results}

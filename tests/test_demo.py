@@ -1,6 +1,7 @@
 """The demo as a visitor meets it: a real server, a real browser, real photos."""
 
 import io
+import json
 import os
 import re
 import shutil
@@ -10,6 +11,7 @@ import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,10 +20,12 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 import retinex
 from retinex import EXPERIMENTS, Stage
+from retinex.stages import COMPUTED_STAGES
 
 ROOT = Path(__file__).parent.parent
 ARTIFACTS = ROOT / "artifacts"
 MAX_MEGAPIXELS = 1
+README_ADDRESS = "http://127.0.0.1:7860"
 EXIF_MAKE, EXIF_ORIENTATION = 0x010F, 0x0112
 NETWORKS_TIMEOUT = 120_000  # ms; slow machines are not what is tested here
 
@@ -248,6 +252,39 @@ def test_two_visitors_see_their_own_photos(browser: Browser, server: str, tmp_pa
         wait_for_all(page)
         assert download(page, "#output-join img").shape == (24, 32 + 16 * k, 3)
         page.close()
+
+
+def readme_block(language: str, containing: str) -> str:
+    """The code of README that shows how to call a running demo."""
+    blocks = re.findall(rf"```{language}\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    return next(block for block in blocks if containing in block)
+
+
+def test_readme_calls_the_demo_from_python(
+    server: str, dark_photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.open(dark_photo).save(tmp_path / "dark.jpg", quality=95)
+    monkeypatch.chdir(tmp_path)
+    results: dict[str, Any] = {}
+    block = readme_block("python", "gradio_client").replace(README_ADDRESS, server)
+    exec(compile(block, "README.md", "exec"), results)
+    expected = retinex.enhance("dark.jpg", "join")
+    for path, stage in zip(results["stages"], COMPUTED_STAGES, strict=True):
+        np.testing.assert_array_equal(np.asarray(Image.open(path)), expected.stages[stage])
+    assert results["details"]["device"] == expected.device
+    assert results["details"]["seconds"] > 0
+
+
+def test_readme_calls_the_demo_from_a_shell(server: str, dark_photo: Path, tmp_path: Path) -> None:
+    Image.open(dark_photo).save(tmp_path / "dark.jpg", quality=95)
+    block = readme_block("bash", "curl").replace(README_ADDRESS, server)
+    answer = subprocess.run(
+        ["bash", "-euc", block], cwd=tmp_path, capture_output=True, text=True, check=True
+    ).stdout
+    assert "event: complete" in answer
+    data = json.loads(answer.split("data: ")[-1])
+    assert len(data) == len(EXPERIMENTS) + 1
+    assert data[-1].keys() == EXPERIMENTS.keys()
 
 
 def test_one_pixel_is_a_photo(page: Page, tmp_path: Path) -> None:
