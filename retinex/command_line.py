@@ -25,8 +25,8 @@ Compare what the experiments make of dark photos with photos of the same scenes 
 Writes results.csv (every image), results.md (means and every image) and
 sheets/<experiment>/<image>.png (all stages and the reference) into --out.
 
-Decom and Enhance loss need PyTorch (pip install 'retinex[train]') and the experiment's weights in
---checkpoints. LPIPS is computed where the package is installed (pip install 'retinex[lpips]');
+Decom and Enhance loss need PyTorch (pip install -e '.[train]') and the experiment's weights in
+--checkpoints. LPIPS is computed where the package is installed (pip install -e '.[lpips]');
 it downloads the weights of its backbone, 230 MB, the first time it runs.
 """
 ENHANCE_HELP = """\
@@ -57,7 +57,7 @@ def run_evaluate(args: argparse.Namespace) -> int:
         if error.name is None or not error.name.startswith("skimage"):
             raise
         raise SystemExit(
-            "retinex: evaluation needs scikit-image: pip install 'retinex[evaluate]'"
+            "retinex: evaluation needs scikit-image: pip install -e '.[evaluate]'"
         ) from error
     pairs = evaluation.list_test_pairs(args.folder)
     enhancers = evaluation.open_enhancers(args.experiment, args.device, args.models)

@@ -10,6 +10,8 @@ CELL_WIDTH = 300
 CAPTION_HEIGHT = 22
 FONT_SIZE = 14
 GAP = 4
+BACKGROUND = (224, 224, 224)
+"""Light, but told from a white picture."""
 
 
 def draw_contact_sheet(
@@ -18,7 +20,7 @@ def draw_contact_sheet(
     captions: Sequence[str] | None = None,
     cell_width: int = CELL_WIDTH,
 ) -> Image.Image:
-    """Draw pictures, (h, w, 3) or (h, w) uint8, as a grid on white.
+    """Draw pictures, (h, w, 3) or (h, w) uint8, as a grid.
 
     Args:
         rows: the pictures of each row; those of one row have the same shape.
@@ -26,10 +28,13 @@ def draw_contact_sheet(
         captions: what stands above each row, if anything.
         cell_width: width of every picture, in pixels; heights keep the proportions.
     """
-    heights = [round(cell_width * row[0].shape[0] / row[0].shape[1]) for row in rows]
-    row_gap = GAP if captions is None else CAPTION_HEIGHT
-    width = len(columns) * (cell_width + GAP) - GAP
-    sheet = Image.new("RGB", (width, CAPTION_HEIGHT + sum(heights) + len(rows) * row_gap), "white")
+    heights = [max(1, round(cell_width * row[0].shape[0] / row[0].shape[1])) for row in rows]
+    gap_above = GAP if captions is None else CAPTION_HEIGHT
+    size = (
+        len(columns) * (cell_width + GAP) - GAP,
+        CAPTION_HEIGHT + sum(heights) + len(rows) * gap_above,
+    )
+    sheet = Image.new("RGB", size, BACKGROUND)
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(FONT_SIZE)
     for column, title in enumerate(columns):
@@ -37,10 +42,10 @@ def draw_contact_sheet(
     top = CAPTION_HEIGHT
     for index, (row, height) in enumerate(zip(rows, heights, strict=True)):
         if captions is not None:
-            draw.text((2, top + 2), captions[index], fill="dimgray", font=font)
-            top += row_gap
+            draw.text((2, top + 2), captions[index], fill="black", font=font)
+        top += gap_above
         for column, pixels in enumerate(row):
             cell = Image.fromarray(pixels).resize((cell_width, height), Image.Resampling.LANCZOS)
             sheet.paste(cell, (column * (cell_width + GAP), top))
-        top += height if captions is not None else height + row_gap
+        top += height
     return sheet

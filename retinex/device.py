@@ -25,7 +25,7 @@ CUDA_OPTIONS = {
 }
 
 INSTALL_CUDA = (
-    "Install the CUDA libraries with `pip install 'retinex[gpu]'`, check that `nvidia-smi` lists a "
+    "Install the CUDA libraries with `pip install -e '.[gpu]'`, check that `nvidia-smi` lists a "
     "GPU and that only one of onnxruntime and onnxruntime-gpu is installed, or choose the CPU."
 )
 

@@ -130,7 +130,7 @@ def load_training_losses(experiment: str, checkpoints: Path) -> tuple[list[Measu
         from retinex.training.checkpoints import CheckpointError
         from retinex.training.pair_losses import PairLosses
     except ImportError as error:
-        return [], f"{error}; `pip install 'retinex[train]'` installs PyTorch"
+        return [], f"{error}; `pip install -e '.[train]'` installs PyTorch"
     try:
         return [PairLosses(weights, experiment)], ""
     except CheckpointError as error:
@@ -142,7 +142,7 @@ def load_lpips() -> tuple[list[Measure], str]:
     try:
         from retinex.training.perceptual_distance import PerceptualDistance
     except ImportError as error:
-        return [], f"{error}; `pip install 'retinex[lpips]'` installs it"
+        return [], f"{error}; `pip install -e '.[lpips]'` installs it"
     try:
         return [PerceptualDistance()], ""
     except OSError as error:  # the backbone's weights come from the network

@@ -117,7 +117,7 @@ def test_machine_without_cuda(
     assert runs(opened)
     with pytest.raises(DeviceError, match=reason) as error:
         open_model(MODEL, Device.CUDA)
-    assert "retinex[gpu]" in str(error.value) and "choose the CPU" in str(error.value)
+    assert ".[gpu]" in str(error.value) and "choose the CPU" in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_gpu_that_fails(
     assert runs(opened)
     with pytest.raises(DeviceError, match=reason) as error:
         open_model(MODEL, Device.CUDA)
-    assert "retinex[gpu]" in str(error.value)
+    assert ".[gpu]" in str(error.value)
 
 
 @pytest.mark.parametrize("wanted", [Device.AUTO, Device.CUDA])

@@ -362,7 +362,7 @@ assert "torch" not in sys.modules
     )
 
     assert done.returncode == 0, done.stderr
-    assert ("retinex[train]" in done.stdout) == checkpoint
+    assert (".[train]" in done.stdout) == checkpoint
 
 
 # --- errors ---
@@ -425,7 +425,7 @@ def test_missing_scikit_image_names_the_extra(
     monkeypatch.setitem(sys.modules, "skimage.metrics", None)
     monkeypatch.setitem(sys.modules, "skimage", None)
 
-    assert "retinex[evaluate]" in one_line_error(["evaluate", pairs], capsys)
+    assert ".[evaluate]" in one_line_error(["evaluate", pairs], capsys)
 
 
 def test_errors_have_no_traceback(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from PIL import Image
 
 
 class TrackerName(StrEnum):
-    """A tracker `train.py` can log to; all but `NONE` need `pip install 'retinex[track]'`."""
+    """A tracker `train.py` can log to; all but `NONE` need `pip install -e '.[track]'`."""
 
     NONE = "none"
     TRACKIO = "trackio"
