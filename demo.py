@@ -31,6 +31,7 @@ from retinex import (
     adjust,
     open_photo,
 )
+from retinex.device import usable_cores
 from retinex.inference import DEFAULT_EXPERIMENT, MODELS_FOLDER
 from retinex.photo import Photo, Pixels
 from retinex.results import Results
@@ -59,6 +60,10 @@ CSS = """
 """
 
 
+ONE_AT_A_TIME: dict[str, Any] = {"concurrency_id": "networks", "concurrency_limit": 1}
+"""For events that run networks: each uses all cores."""
+
+
 class Download(StrEnum):
     """What a visitor can take home."""
 
@@ -66,6 +71,9 @@ class Download(StrEnum):
     JPEG = "JPEG"
     ZIP = "All stages (zip)"
 
+
+View = tuple[str, Adjustments]
+"""What a visitor looks at: the experiment compared in the slider, and the controls."""
 
 Update = dict[Any, Any]
 """New values by component, as gradio takes them."""
@@ -110,20 +118,22 @@ def main() -> None:
     """Start the demo, and open it in the browser unless it runs on a server."""
     settings = parse_arguments()
     try:
-        load_enhancer(DEFAULT_EXPERIMENT, settings)
+        for name in EXPERIMENTS:
+            load_enhancer(name, settings)
     except (DeviceError, ModelError) as error:
         raise SystemExit(f"demo.py: {error}") from error
-    build_page(settings).queue(max_size=LONGEST_QUEUE).launch(
-        theme=build_theme(),
-        css=CSS,
-        inbrowser=not {"SPACE_ID", "GRADIO_SERVER_NAME", "CI"} & os.environ.keys(),
-        max_file_size="200mb",
-        run_history=False,
-    )
+    with tempfile.TemporaryDirectory(prefix="retinex-") as folder:
+        build_page(settings, Path(folder)).queue(max_size=LONGEST_QUEUE).launch(
+            theme=build_theme(),
+            css=CSS,
+            inbrowser=not {"SPACE_ID", "GRADIO_SERVER_NAME", "CI"} & os.environ.keys(),
+            max_file_size="200mb",
+            run_history=False,
+        )
 
 
-def build_page(settings: Settings) -> gr.Blocks:
-    """Lay out the page and connect its parts."""
+def build_page(settings: Settings, folder: Path) -> gr.Blocks:
+    """Lay out the page and connect its parts; visitors' results go below `folder`."""
     with gr.Blocks(title=TITLE, delete_cache=(SECONDS_FILES_ARE_KEPT,) * 2) as blocks:
         gr.Markdown(INTRO)
         with gr.Row():
@@ -132,6 +142,7 @@ def build_page(settings: Settings) -> gr.Blocks:
                 controls = add_controls()
             with gr.Column(scale=2, min_width=300):
                 before_after = gr.ImageSlider(
+                    enhance_first_example(settings),
                     label="Before | after",
                     format="png",
                     interactive=False,
@@ -155,15 +166,8 @@ def build_page(settings: Settings) -> gr.Blocks:
         page = Page(
             photo, compared, before_after, controls, status, pictures, facts, downloads, results
         )
-        connect(page, settings)
+        connect(page, settings, folder)
         add_endpoints(settings)
-        blocks.load(
-            lambda: enhance_first_example(settings),
-            outputs=before_after,
-            concurrency_id="networks",
-            show_progress="hidden",
-            api_visibility="private",
-        )
     return blocks
 
 
@@ -250,7 +254,7 @@ def add_stage_tab(stage: Stage, facts: dict[str, gr.HTML]) -> dict[str, gr.Image
     return pictures
 
 
-def connect(page: Page, settings: Settings) -> None:
+def connect(page: Page, settings: Settings, folder: Path) -> None:
     """Say what happens when the visitor does something."""
 
     def run(
@@ -258,7 +262,6 @@ def connect(page: Page, settings: Settings) -> None:
         former: Results | None,
         compared: str,
         *controls: float,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008 - how gradio passes it in
     ) -> Iterator[Update]:
         delete_results(former)
         yield {
@@ -266,30 +269,38 @@ def connect(page: Page, settings: Settings) -> None:
             page.status: describe_device(settings),
         }
         if path is not None:
-            yield from run_networks(
-                page, Path(path), compared, Adjustments(*controls), settings, progress
-            )
+            photo = open_upload(Path(path), settings)
+            results = Results(Path(tempfile.mkdtemp(dir=folder)), Path(path).stem, photo)
+            yield from run_networks(page, results, (compared, Adjustments(*controls)), settings)
 
     running = page.photo.change(
         run,
         inputs=[page.photo, page.results, page.compared, *page.controls],
         outputs=[*page.shown, page.status, page.results],
         show_progress_on=page.status,
-        concurrency_id="networks",
         api_visibility="private",
+        **ONE_AT_A_TIME,
     )
     page.photo.clear(None, cancels=[running])
-    gr.on(
-        [page.compared.change, *(control.change for control in page.controls)],
-        lambda results, compared, *controls: readjust(
-            page, results, compared, Adjustments(*controls)
+    readjusting: dict[str, Any] = {
+        "fn": lambda results, compared, *controls: readjust(
+            page, results, (compared, Adjustments(*controls))
         ),
-        inputs=[page.results, page.compared, *page.controls],
-        outputs=[page.before_after, *page.pictures[Stage.OUTPUT].values(), *page.facts.values()],
-        show_progress="hidden",
-        trigger_mode="always_last",
-        api_visibility="private",
-    )
+        "inputs": [page.results, page.compared, *page.controls],
+        "outputs": [
+            page.before_after,
+            *page.pictures[Stage.OUTPUT].values(),
+            *page.facts.values(),
+            page.results,
+        ],
+        "show_progress": "hidden",
+        "trigger_mode": "always_last",
+        "api_visibility": "private",
+        "concurrency_limit": usable_cores(),
+    }
+    gr.on([page.compared.change, *(control.change for control in page.controls)], **readjusting)
+    # What was moved while the networks ran.
+    running.success(**readjusting)
 
     for kind, (button, link) in page.downloads.items():
         button.click(
@@ -340,10 +351,11 @@ def add_endpoints(settings: Settings) -> None:
         by_name = {result.experiment: describe_run(result) for result in results}
         return [*(result.output for result in results), by_name]
 
-    networks: dict[str, Any] = {"concurrency_id": "networks"}
     button = gr.Button(visible=False)
-    button.click(enhance, [photo, experiment], [*stages, details], api_name="enhance", **networks)
-    button.click(compare, [photo], [*outputs, details], api_name="compare", **networks)
+    button.click(
+        enhance, [photo, experiment], [*stages, details], api_name="enhance", **ONE_AT_A_TIME
+    )
+    button.click(compare, [photo], [*outputs, details], api_name="compare", **ONE_AT_A_TIME)
 
 
 def enhance_file(path: str, experiment: str, settings: Settings) -> Enhancement:
@@ -354,7 +366,8 @@ def enhance_file(path: str, experiment: str, settings: Settings) -> Enhancement:
 def open_upload(path: Path, settings: Settings) -> Photo:
     """Open a visitor's photo; what is wrong with it becomes a message for them."""
     try:
-        return open_photo(path, max_pixels=round(settings.max_megapixels * 1e6))
+        # As bytes: messages don't name a path on the server.
+        return open_photo(path.read_bytes(), max_pixels=round(settings.max_megapixels * 1e6))
     except PhotoError as error:
         raise gr.Error(str(error), title="This photo can't be enhanced") from error
 
@@ -368,17 +381,10 @@ def describe_run(result: Enhancement) -> dict[str, Any]:
     }
 
 
-def run_networks(
-    page: Page,
-    path: Path,
-    compared: str,
-    adjustments: Adjustments,
-    settings: Settings,
-    progress: gr.Progress,
-) -> Iterator[Update]:
+def run_networks(page: Page, results: Results, view: View, settings: Settings) -> Iterator[Update]:
     """Run the experiments one after the other, the compared one first; show each when done."""
-    photo = open_upload(path, settings)
-    results = Results(Path(tempfile.mkdtemp(prefix="retinex-")), path.stem, photo)
+    progress = gr.Progress()
+    compared, _ = results.view = view
     # Every update repeats the pictures before it: a closed tab keeps the last update only.
     shown: Update = {page.results: results}
     for name in sorted(EXPERIMENTS, key=lambda name: name != compared):
@@ -386,36 +392,34 @@ def run_networks(
         number = f"{len(results.done) + 1} of {len(EXPERIMENTS)}"
         yield {**shown, page.status: f"Running **{title}** ({number}) …"}
         enhancement = load_enhancer(name, settings).enhance(
-            photo, lambda tile, tiles, title=title: progress((tile, tiles), desc=title)
+            results.photo, lambda tile, tiles, title=title: progress((tile, tiles), desc=title)
         )
         results.add(enhancement)
         shown |= {page.pictures[stage][name]: results.path(name, stage) for stage in Stage}
-        shown |= show_adjusted(page, results, enhancement, compared, adjustments)
+        shown |= show_adjusted(page, results, enhancement, view)
     yield {**shown, page.status: describe_results(results)}
 
 
-def readjust(
-    page: Page, results: Results | None, compared: str, adjustments: Adjustments
-) -> Update:
+def readjust(page: Page, results: Results | None, view: View) -> Update:
     """Make the outputs anew from the stages, without running a network."""
-    shown: Update = {}
-    for name in results.done if results else ():
-        shown |= show_adjusted(page, results, results.load(name), compared, adjustments)
-    return shown or {page.before_after: gr.skip()}
+    if results is None or results.view == view:
+        return {page.before_after: gr.skip()}
+    results.view = view
+    shown: Update = {page.results: results}  # written again, so that it is kept for longer
+    for name in list(results.done):  # another experiment may finish meanwhile
+        shown |= show_adjusted(page, results, results.load(name), view)
+    return shown
 
 
-def show_adjusted(
-    page: Page, results: Results, enhancement: Enhancement, compared: str, adjustments: Adjustments
-) -> Update:
+def show_adjusted(page: Page, results: Results, enhancement: Enhancement, view: View) -> Update:
     """Show the adjusted output of an experiment, and in the slider if it is the compared one."""
+    compared, adjustments = view
     name = enhancement.experiment
     output = adjust(enhancement, adjustments)
     path = results.write_adjusted(name, output)
     update: Update = {
         page.pictures[Stage.OUTPUT][name]: path,
-        page.facts[name]: describe_output(
-            measure(enhancement.stages[Stage.INPUT]), measure(output)
-        ),
+        page.facts[name]: describe_output(measure(results.photo.rgb), measure(output)),
     }
     if name == compared:
         update[page.before_after] = (results.path(name, Stage.INPUT), path)
@@ -425,7 +429,11 @@ def show_adjusted(
 def prepare_download(kind: Download, results: Results | None, experiment: str) -> Path:
     """Write the file that a download button promises."""
     if results is None or experiment not in results.done:
-        raise gr.Error("Choose a photo and wait for its result first.", title="Nothing to download")
+        minutes = SECONDS_FILES_ARE_KEPT // 60
+        raise gr.Error(
+            f"Choose a photo and wait for its result. It is kept for {minutes} minutes.",
+            title="Nothing to download",
+        )
     match kind:
         case Download.PNG:
             return results.convert_adjusted(experiment, ".png")
@@ -441,9 +449,8 @@ def delete_results(results: Results | None) -> None:
         shutil.rmtree(results.folder, ignore_errors=True)
 
 
-@cache
 def enhance_first_example(settings: Settings) -> tuple[Path, Pixels]:
-    """What the slider shows to a visitor who hasn't chosen a photo; computed once."""
+    """What the slider shows to a visitor who hasn't chosen a photo."""
     result = load_enhancer(DEFAULT_EXPERIMENT, settings).enhance(FIRST_EXAMPLE)
     return FIRST_EXAMPLE, adjust(result, Adjustments())
 
@@ -505,19 +512,19 @@ def parse_arguments() -> Settings:
         "--device",
         type=Device,
         choices=list(Device),
-        default=Device(os.environ.get("RETINEX_DEVICE", Device.AUTO)),
+        default=os.environ.get("RETINEX_DEVICE", "auto"),
         help="what the networks run on (environment: RETINEX_DEVICE; default auto)",
     )
     parser.add_argument(
         "--models",
         type=Path,
-        default=Path(os.environ.get("RETINEX_MODELS", MODELS_FOLDER)),
+        default=os.environ.get("RETINEX_MODELS", str(MODELS_FOLDER)),
         help="folder of the ONNX files (environment: RETINEX_MODELS; default onnx_models)",
     )
     parser.add_argument(
         "--max-megapixels",
         type=float,
-        default=float(os.environ.get("RETINEX_MAX_MEGAPIXELS", "24")),
+        default=os.environ.get("RETINEX_MAX_MEGAPIXELS", "24"),
         help="largest photo accepted (environment: RETINEX_MAX_MEGAPIXELS; default 24)",
     )
     return Settings(**vars(parser.parse_args()))

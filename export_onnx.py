@@ -5,6 +5,8 @@ than one step of 255 is an error. retinex/training/onnx_export.py describes what
 """
 
 import argparse
+import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +28,7 @@ def main() -> None:
     paths = args.weights or sorted(Path("checkpoints").glob("*.safetensors"))
     if not paths:
         raise SystemExit("export_onnx.py: no checkpoints/*.safetensors; train with train.py first")
-    print(f"{'file':40} {'size':>8}  largest difference to PyTorch (of 255)")
+    print(f"{'file':44} largest difference to PyTorch (of 255)")
     failed = False
     for path in paths:
         try:
@@ -34,17 +36,26 @@ def main() -> None:
         except CheckpointError as error:
             raise SystemExit(f"export_onnx.py: {error}") from error
         failed |= difference > TOLERANCE
-        print(f"{file!s:40} {file.stat().st_size / 1e6:5.2f} MB  {difference}", flush=True)
+        print(f"{file!s:44} {difference}", flush=True)
     if failed:
         raise SystemExit("export_onnx.py: an ONNX file computes something else than PyTorch")
 
 
 def export(weights: Path, folder: Path) -> tuple[Path, int]:
-    """Export one checkpoint; return the file and its largest difference to PyTorch."""
+    """Export one checkpoint; return the file and its largest difference to PyTorch.
+
+    A file that differs by more than `TOLERANCE` doesn't replace the one there is.
+    """
     net, experiment, facts = load_weights(weights)
-    file = folder / f"{experiment.name}.onnx"
-    export_onnx(net, experiment, facts, file)
-    return file, largest_difference(net, file)
+    with tempfile.TemporaryDirectory() as unchecked_folder:
+        unchecked = Path(unchecked_folder) / f"{experiment.name}.onnx"
+        export_onnx(net, experiment, facts, unchecked)
+        difference = largest_difference(net, unchecked)
+        file = folder / unchecked.name
+        if difference <= TOLERANCE:
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.move(unchecked, file)
+    return file, difference
 
 
 def largest_difference(net: RetinexNet, file: Path) -> int:

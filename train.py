@@ -46,7 +46,7 @@ from retinex.training.precision import (
     training_device,
 )
 from retinex.training.schedules import Schedule, build_schedule, step_schedule
-from retinex.training.trackers import Tracker, TrackerName, start_tracker
+from retinex.training.trackers import NoTracker, Tracker, TrackerError, TrackerName, start_tracker
 
 GRID_PHOTOS = 3
 GRID_PHOTO_SIZE = 600
@@ -125,7 +125,7 @@ def main() -> None:
     args = parse_arguments()
     try:
         train(args)
-    except (CheckpointError, DatasetError) as error:
+    except (CheckpointError, DatasetError, TrackerError) as error:
         raise SystemExit(f"train.py: {error}") from error
 
 
@@ -139,6 +139,7 @@ def train(args: argparse.Namespace) -> None:
     saved = resume(run) if run.state_path.exists() else None
     if saved is not None:
         phases = phases[phases.index(Phase(saved["phase"])) :]
+    run.tracker = start_tracker(args.tracker, run.experiment.name, run.folder, settings_of(args))
     for phase in phases:
         train_phase(run, phase, saved)
         saved = None
@@ -158,7 +159,9 @@ def start_run(args: argparse.Namespace) -> Run:
     check_crop(pairs, args.crop)
     training, validation = split_by_scene(pairs, args.val_share, args.seed)
     device = training_device()
-    precision = resolve_precision(args.precision, device)
+    # In the settings as what it turned out to be: a run is resumed in the same format.
+    args.precision = precision = resolve_precision(args.precision, device)
+    args.pairs = len(pairs)
     torch.manual_seed(args.seed)
     net = RetinexNet(experiment).to(device, memory_format=torch.channels_last)
     print(
@@ -176,7 +179,7 @@ def start_run(args: argparse.Namespace) -> Run:
         training=training,
         validation=validation,
         rng=np.random.default_rng(args.seed),
-        tracker=start_tracker(args.tracker, experiment.name, folder, settings_of(args)),
+        tracker=NoTracker(),
     )
 
 

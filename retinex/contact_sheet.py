@@ -14,6 +14,12 @@ BACKGROUND = (224, 224, 224)
 """Light, but told from a white picture."""
 
 
+def fit_cell(width: int, height: int, cell_width: int) -> tuple[int, int]:
+    """Return the size a picture is shown at, at most twice as high as a cell is wide."""
+    scale = min(cell_width / width, 2 * cell_width / height)
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
 def draw_contact_sheet(
     rows: Sequence[Sequence[Pixels]],
     columns: Sequence[str],
@@ -26,13 +32,13 @@ def draw_contact_sheet(
         rows: the pictures of each row; those of one row have the same shape.
         columns: what stands above each column.
         captions: what stands above each row, if anything.
-        cell_width: width of every picture, in pixels; heights keep the proportions.
+        cell_width: width of a column, in pixels; pictures keep their proportions.
     """
-    heights = [max(1, round(cell_width * row[0].shape[0] / row[0].shape[1])) for row in rows]
+    sizes = [fit_cell(row[0].shape[1], row[0].shape[0], cell_width) for row in rows]
     gap_above = GAP if captions is None else CAPTION_HEIGHT
     size = (
         len(columns) * (cell_width + GAP) - GAP,
-        CAPTION_HEIGHT + sum(heights) + len(rows) * gap_above,
+        CAPTION_HEIGHT + sum(height for _, height in sizes) + len(rows) * gap_above,
     )
     sheet = Image.new("RGB", size, BACKGROUND)
     draw = ImageDraw.Draw(sheet)
@@ -40,12 +46,12 @@ def draw_contact_sheet(
     for column, title in enumerate(columns):
         draw.text((column * (cell_width + GAP) + 2, 2), title, fill="black", font=font)
     top = CAPTION_HEIGHT
-    for index, (row, height) in enumerate(zip(rows, heights, strict=True)):
+    for index, (row, cell_size) in enumerate(zip(rows, sizes, strict=True)):
         if captions is not None:
             draw.text((2, top + 2), captions[index], fill="black", font=font)
         top += gap_above
         for column, pixels in enumerate(row):
-            cell = Image.fromarray(pixels).resize((cell_width, height), Image.Resampling.LANCZOS)
+            cell = Image.fromarray(pixels).resize(cell_size, Image.Resampling.LANCZOS)
             sheet.paste(cell, (column * (cell_width + GAP), top))
-        top += height
+        top += cell_size[1]
     return sheet

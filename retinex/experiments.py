@@ -1,7 +1,7 @@
 """The experiments: the one place that says what each of them is.
 
-Training, export, evaluation, the demo and README's table all read `EXPERIMENTS`; adding a network
-to the project starts with adding a line here.
+Training, export, evaluation and the demo read `EXPERIMENTS`, and a test holds README's table to it;
+adding a network to the project starts with adding a line here.
 """
 
 from dataclasses import dataclass

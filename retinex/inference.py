@@ -90,7 +90,7 @@ class Enhancer:
     def enhance(self, photo: PhotoSource | Photo, progress: Progress | None = None) -> Enhancement:
         """Compute all stages of `photo` at its full size.
 
-        Large photos are computed in tiles; the result is that of one pass.
+        Large photos are computed in tiles; the result is that of one pass, within rounding.
 
         Raises:
             PhotoError: `photo` can't be read.
@@ -105,10 +105,8 @@ class Enhancer:
 
     def _compute_stages(self, rgb: Pixels, progress: Progress | None) -> dict[Stage, Pixels]:
         height, width = rgb.shape[:2]
-        channels = {Stage.REFLECTANCE: 3, Stage.OUTPUT: 3}
         images = {
-            stage: np.empty((height, width, channels.get(stage, 1)), np.uint8)
-            for stage in COMPUTED_STAGES
+            stage: np.empty((height, width, stage.channels), np.uint8) for stage in COMPUTED_STAGES
         }
         tiles = list(split_into_tiles(height, width, self._halo))
         for done, tile in enumerate(tiles, start=1):
@@ -118,7 +116,7 @@ class Enhancer:
             if progress is not None:
                 progress(done, len(tiles))
         return {Stage.INPUT: rgb} | {
-            stage: image if image.shape[2] == 3 else image[:, :, 0]
+            stage: image if stage.channels == 3 else image[:, :, 0]
             for stage, image in images.items()
         }
 
@@ -139,7 +137,10 @@ def split_into_tiles(height: int, width: int, halo: int) -> Iterator[Tile]:
     """Cover a photo with squares of `TILE` pixels, each seen with `halo` pixels around it.
 
     Where `halo` covers the network's receptive radius and is a multiple of its stride, as `TILE`
-    is, every pixel comes out as in one pass: it sees the same neighbours on the same grid.
+    is, every pixel comes out as in one pass, within rounding: it sees the same neighbours on the
+    same grid. The network mirrors a tile at its border as it would the photo; within the photo that
+    lies further from the core than the network sees, at the photo's edge it is the same mirror
+    image, of fewer pixels than a tile always has (`halo` + 1 or the whole photo).
     """
     for top in range(0, height, TILE):
         rows, core_rows, inside_rows = _extend(top, height, halo)

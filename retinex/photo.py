@@ -9,7 +9,7 @@ from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageCms, ImageOps
+from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 
 Pixels = NDArray[np.uint8]
 """An image in memory: (height, width, 3) RGB or (height, width) gray, uint8."""
@@ -85,8 +85,10 @@ def open_photo(source: PhotoSource, max_pixels: int | None = None) -> Photo:
     except Image.DecompressionBombError as error:
         raise PhotoError(f"{name} is too large ({error}). Make it smaller first.") from error
     except (OSError, SyntaxError, ValueError) as error:
+        # That Pillow doesn't know a file says nothing more; what is broken in one does.
+        detail = "" if isinstance(error, UnidentifiedImageError) else f" ({error})"
         raise PhotoError(
-            f"{name} can't be read as a photo ({error}). Use a JPEG, PNG, TIFF or WebP file."
+            f"{name} can't be read as a photo{detail}. Use a JPEG, PNG, TIFF or WebP file."
         ) from error
 
 

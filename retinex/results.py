@@ -7,14 +7,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from retinex.contact_sheet import draw_contact_sheet
+from retinex.contact_sheet import CELL_WIDTH, draw_contact_sheet, fit_cell
 from retinex.experiments import EXPERIMENTS
 from retinex.inference import Enhancement
 from retinex.photo import Photo, Pixels, open_photo, save_photo
-from retinex.stages import Stage
-
-GRAY = {Stage.ILLUMINATION, Stage.ENHANCED_ILLUMINATION}
-"""Stages of one channel."""
+from retinex.stages import COMPUTED_STAGES, Stage
 
 
 @dataclass
@@ -26,12 +23,14 @@ class Results:
         name: stem of the photo's file name; all files start with it.
         photo: the original.
         done: what is known of each experiment that has run, without its pictures.
+        view: how the adjusted outputs were made, for their owner to compare with.
     """
 
     folder: Path
     name: str
     photo: Photo
     done: dict[str, Enhancement] = field(default_factory=dict)
+    view: object = None
 
     def add(self, enhancement: Enhancement) -> None:
         """Write the stages of an experiment."""
@@ -45,12 +44,13 @@ class Results:
 
     def load(self, experiment: str) -> Enhancement:
         """Read the stages of an experiment that was added."""
-        stages = {}
-        for stage in Stage:
-            with Image.open(self.path(experiment, stage)) as image:
-                # Transparency is saved with every stage but isn't part of it.
-                stages[stage] = np.asarray(image.convert("L" if stage in GRAY else "RGB"))
-        return replace(self.done[experiment], stages=stages)
+        stages = {stage: self._read(experiment, stage) for stage in COMPUTED_STAGES}
+        return replace(self.done[experiment], stages={Stage.INPUT: self.photo.rgb} | stages)
+
+    def _read(self, experiment: str, stage: Stage) -> Pixels:
+        with Image.open(self.path(experiment, stage)) as image:
+            # Transparency is saved with every stage but isn't part of it.
+            return np.asarray(image.convert("RGB" if stage.channels == 3 else "L"))
 
     def write_adjusted(self, experiment: str, output: Pixels) -> Path:
         """Write an experiment's output as adjusted by the visitor; return the file."""
@@ -64,9 +64,10 @@ class Results:
 
         What the photo's file held besides colours is kept, as `save_photo` does.
         """
-        output = open_photo(self._adjusted_path(experiment)).rgb
-        path = self._adjusted_path(experiment).with_suffix(extension)
-        save_photo(output, path, self.photo)
+        adjusted = self._adjusted_path(experiment)
+        path = adjusted.with_suffix(extension)
+        if path != adjusted:
+            save_photo(open_photo(adjusted).rgb, path, self.photo)
         return path
 
     def _adjusted_path(self, experiment: str) -> Path:
@@ -74,16 +75,26 @@ class Results:
 
     def write_zip(self) -> Path:
         """Pack all stages of all experiments with a contact sheet; return the file."""
+        done = list(self.done)  # other experiments may finish meanwhile
         sheet = self.folder / f"{self.name}-contact-sheet.png"
-        loaded = [self.load(experiment) for experiment in self.done]
         draw_contact_sheet(
-            rows=[[result.stages[stage] for stage in Stage] for result in loaded],
+            rows=[[self._read_small(name, stage) for stage in Stage] for name in done],
             columns=[stage.label for stage in Stage],
-            captions=[EXPERIMENTS[name].title for name in self.done],
+            captions=[EXPERIMENTS[name].title for name in done],
         ).save(sheet)
+        files = [sheet]
+        for name in done:
+            files += [self._adjusted_path(name), *(self.path(name, stage) for stage in Stage)]
         path = self.folder / f"{self.name}-stages.zip"
         # PNG files don't get smaller by compressing them again.
         with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-            for file in sorted(self.folder.rglob("*.png")):
+            for file in files:
                 archive.write(file, file.relative_to(self.folder))
         return path
+
+    def _read_small(self, experiment: str, stage: Stage) -> Pixels:
+        """Read a stage no larger than a contact sheet shows it, to hold many of them."""
+        with Image.open(self.path(experiment, stage)) as image:
+            size = fit_cell(image.width, image.height, CELL_WIDTH)
+            mode = "RGB" if stage.channels == 3 else "L"
+            return np.asarray(image.convert(mode).resize(size, Image.Resampling.LANCZOS))

@@ -17,6 +17,11 @@ class Stage(StrEnum):
         """What a person reads above the picture."""
         return STAGE_LABELS[self]
 
+    @property
+    def channels(self) -> int:
+        """1 for illuminations, 3 (RGB) for the others."""
+        return 1 if self in {Stage.ILLUMINATION, Stage.ENHANCED_ILLUMINATION} else 3
+
 
 STAGE_LABELS = {
     Stage.INPUT: "Input",

@@ -10,7 +10,8 @@ from retinex.photo import Pixels
 
 HISTOGRAM_BINS = 64
 NOISE_KERNEL = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
-"""The difference of two Laplacians: 0 on constant and linear areas, ±36 σ² of white noise."""
+"""The difference of two Laplacians: 0 on constant and linear areas; 36 times the variance of white
+noise."""
 
 
 @dataclass(frozen=True)

@@ -176,7 +176,6 @@ def test_photo_above_the_limit_gets_a_clear_message(page: Page, tmp_path: Path) 
     upload(page, large)
     message = page.get_by_text("1200×1000 pixels (1.2 megapixels)")
     expect(message).to_be_visible(timeout=NETWORKS_TIMEOUT)
-    expect(page.get_by_text("Traceback")).to_have_count(0)
 
 
 def test_controls_change_the_output_without_the_networks(page: Page, dark_photo: Path) -> None:
@@ -237,7 +236,7 @@ def test_file_that_is_no_photo_gets_a_message(
     broken.write_bytes(b"\0\0\0\x18ftypmp42 this is no picture")
     upload(page, broken)
     expect(page.get_by_text(message).first).to_be_visible(timeout=NETWORKS_TIMEOUT)
-    expect(page.get_by_text("Traceback")).to_have_count(0)
+    expect(page.get_by_text("/tmp")).to_have_count(0)  # no path on the server
     expect(page.locator("#output-join img")).to_have_count(0)
 
 

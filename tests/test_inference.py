@@ -129,8 +129,11 @@ def test_exception_in_progress_stops_the_run(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @every_experiment
-def test_tiles_leave_no_seams(experiment: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    dark = make_dark(203, 331)
+@pytest.mark.parametrize("size", [(150, 203), (65, 71), (1, 66)], ids=str)
+def test_tiles_leave_no_seams(
+    experiment: str, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dark = make_dark(*size)
     one_pass = load(experiment).enhance(dark)
     monkeypatch.setattr(inference, "TILE", 64)
     tiled = load(experiment).enhance(dark)

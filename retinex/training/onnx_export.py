@@ -101,7 +101,10 @@ def flush_denormals(net: nn.Module) -> None:
 
 
 def export_onnx(net: RetinexNet, experiment: Experiment, facts: Facts, path: Path) -> None:
-    """Write `net` to `path` under the contract above; equal inputs give equal bytes."""
+    """Write `net` to `path` under the contract above; equal inputs give equal bytes.
+
+    Denormal weights of `net` are set to 0.
+    """
     portable = PortableRetinexNet(net).eval()
     flush_denormals(portable)
     # A batch of 2 at an odd size: the exporter would take 1 or a multiple of 8 for a constant.

@@ -12,9 +12,9 @@ class Schedule(StrEnum):
     STEP = "step"
     """To 30 % after each third of the epochs (StepLR)."""
     PLATEAU = "plateau"
-    """Halved after five epochs without a better validation loss (as the study ran)."""
+    """Halved after more than five epochs without a better validation loss (as the study ran)."""
     COSINE = "cosine"
-    """Along a half cosine to a hundredth."""
+    """Along a half cosine to a hundredth of the smaller rate."""
 
 
 def build_schedule(schedule: Schedule, optimizer: Optimizer, epochs: int) -> LRScheduler:

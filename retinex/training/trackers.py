@@ -20,6 +20,10 @@ class TrackerName(StrEnum):
     TENSORBOARD = "tensorboard"
 
 
+class TrackerError(RuntimeError):
+    """A tracker can't be used; the message says how to install it."""
+
+
 class Tracker(Protocol):
     """Where the numbers and pictures of a run go."""
 
@@ -37,15 +41,18 @@ def start_tracker(name: TrackerName, run: str, folder: Path, settings: dict[str,
     """Start recording the run called `run`; local files go below `folder`.
 
     Raises:
-        ModuleNotFoundError: the tracker's package isn't installed.
+        TrackerError: the tracker's package isn't installed.
     """
-    match name:
-        case TrackerName.NONE:
-            return NoTracker()
-        case TrackerName.TENSORBOARD:
-            return TensorBoardTracker(folder / "tensorboard")
-        case TrackerName.TRACKIO | TrackerName.WANDB:
-            return WandbTracker(name, run, folder, settings)
+    try:
+        match name:
+            case TrackerName.NONE:
+                return NoTracker()
+            case TrackerName.TENSORBOARD:
+                return TensorBoardTracker(folder / "tensorboard")
+            case TrackerName.TRACKIO | TrackerName.WANDB:
+                return WandbTracker(name, run, folder, settings)
+    except ModuleNotFoundError as error:
+        raise TrackerError(f"{error}; install {name} with pip install -e '.[track]'") from error
 
 
 class NoTracker:
