@@ -30,11 +30,8 @@ def lively_net(experiment: Experiment) -> RetinexNet:
     """Build a network whose stages vary from pixel to pixel, as those of an untrained one don't."""
     torch.manual_seed(1)
     net = RetinexNet(experiment).eval()
-    with torch.no_grad():
-        for name, parameter in net.named_parameters():
-            parameter.mul_(2.5 if name.endswith("weight") else 1.0)
-        if net.enhance is not None:
-            net.enhance.output_conv.bias.fill_(0.5)
+    if net.enhance is not None:
+        torch.nn.init.kaiming_normal_(net.enhance.output_conv.weight)
     return net
 
 

@@ -59,6 +59,16 @@ def initialise(net: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
+def start_at_one(output_conv: nn.Conv2d) -> None:
+    """Make Enhance-Net's last convolution give Î = 1 before training.
+
+    A random Î throws Decom-Net off for good where both are trained together.
+    """
+    assert output_conv.bias is not None
+    nn.init.zeros_(output_conv.weight)
+    nn.init.ones_(output_conv.bias)
+
+
 class DecomNet(nn.Module):
     """Splits a photo into reflectance and illumination at full size (paper, section 3.1)."""
 
@@ -169,6 +179,8 @@ class RetinexNet(nn.Module):
         self.decom = DecomNet()
         self.enhance = None if experiment.ignore_enhance else EnhanceNet(experiment.upsampling)
         initialise(self)
+        if self.enhance is not None:
+            start_at_one(self.enhance.output_conv)
 
     def brighten(self, decomposition: Decomposition) -> Tensor:
         """Return the enhanced illumination Î, (b, 1, h, w), of a decomposed photo."""
