@@ -13,7 +13,7 @@ from conftest import lively_net
 from PIL import Image
 
 from retinex.command_line import main
-from retinex.contact_sheet import CAPTION_HEIGHT, CELL_WIDTH, GAP
+from retinex.contact_sheet import CELL_WIDTH, GAP
 from retinex.evaluation import ImageScores, mean_values, psnr, psnr_gt_mean, ssim
 from retinex.evaluation_report import mean_table, write_csv
 from retinex.experiments import EXPERIMENTS
@@ -249,7 +249,7 @@ def test_sheets_show_the_input_first_and_the_reference_last(
         with Image.open(pairs / "eval15" / file) as photo:
             expected = photo.resize((CELL_WIDTH, height), Image.Resampling.LANCZOS)
         left = column * (CELL_WIDTH + GAP)
-        cell = sheet[CAPTION_HEIGHT : CAPTION_HEIGHT + height, left : left + CELL_WIDTH]
+        cell = sheet[-height:, left : left + CELL_WIDTH]
         assert np.array_equal(cell, np.asarray(expected))
 
 

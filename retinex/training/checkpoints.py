@@ -74,6 +74,7 @@ def load_weights(path: Path) -> tuple[RetinexNet, Experiment, Facts]:
     Raises:
         CheckpointError: a file is missing, or the weights don't fit the experiment named.
     """
+    weights, trained_as = read_safetensors(path)
     facts_path = path.with_suffix(".json")
     if not facts_path.is_file():
         raise CheckpointError(f"there is no {facts_path}; train it first with train.py")
@@ -88,7 +89,6 @@ def load_weights(path: Path) -> tuple[RetinexNet, Experiment, Facts]:
             f"known are {', '.join(EXPERIMENTS)}"
         )
     net = RetinexNet(experiment)
-    weights, trained_as = read_safetensors(path)
     if trained_as != experiment.name:
         raise CheckpointError(
             f"{path} holds weights of {trained_as}, {facts_path} says {experiment.name}"
