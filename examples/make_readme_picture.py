@@ -10,7 +10,7 @@ PHOTO = FOLDER / "coffee.jpg"
 
 
 def main() -> None:
-    """Run all experiments on the example and write stages.jpg."""
+    """Run all experiments on the example and write stages.webp."""
     results = [enhance(PHOTO, name) for name in EXPERIMENTS]
     sheet = draw_contact_sheet(
         rows=[[result.stages[stage] for stage in Stage] for result in results],
@@ -18,7 +18,7 @@ def main() -> None:
         captions=[experiment.title for experiment in EXPERIMENTS.values()],
         cell_width=240,
     )
-    sheet.save(FOLDER / "stages.jpg", quality=90)
+    sheet.save(FOLDER / "stages.webp", quality=90)
 
 
 if __name__ == "__main__":
