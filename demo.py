@@ -419,7 +419,7 @@ def show_adjusted(page: Page, results: Results, enhancement: Enhancement, view: 
     path = results.write_adjusted(name, output)
     update: Update = {
         page.pictures[Stage.OUTPUT][name]: path,
-        page.facts[name]: describe_output(measure(results.photo.rgb), measure(output)),
+        page.facts[name]: describe_output(results.statistics, measure(output)),
     }
     if name == compared:
         update[page.before_after] = (results.path(name, Stage.INPUT), path)

@@ -5,7 +5,6 @@ than one step of 255 is an error. retinex/training/onnx_export.py describes what
 """
 
 import argparse
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -47,14 +46,15 @@ def export(weights: Path, folder: Path) -> tuple[Path, int]:
     A file that differs by more than `TOLERANCE` doesn't replace the one there is.
     """
     net, experiment, facts = load_weights(weights)
-    with tempfile.TemporaryDirectory() as unchecked_folder:
+    folder.mkdir(parents=True, exist_ok=True)
+    # Within `folder`, so that a good file replaces the former at once and whole.
+    with tempfile.TemporaryDirectory(dir=folder) as unchecked_folder:
         unchecked = Path(unchecked_folder) / f"{experiment.name}.onnx"
         export_onnx(net, experiment, facts, unchecked)
         difference = largest_difference(net, unchecked)
         file = folder / unchecked.name
         if difference <= TOLERANCE:
-            folder.mkdir(parents=True, exist_ok=True)
-            shutil.move(unchecked, file)
+            unchecked.replace(file)
     return file, difference
 
 

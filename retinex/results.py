@@ -2,6 +2,7 @@
 
 import zipfile
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from retinex.experiments import EXPERIMENTS
 from retinex.inference import Enhancement
 from retinex.photo import Photo, Pixels, open_photo, save_photo
 from retinex.stages import COMPUTED_STAGES, Stage
+from retinex.statistics import Statistics, measure
 
 
 @dataclass
@@ -32,6 +34,11 @@ class Results:
     done: dict[str, Enhancement] = field(default_factory=dict)
     view: object = None
 
+    @cached_property
+    def statistics(self) -> Statistics:
+        """What is measured of the original, once for all experiments and adjustments."""
+        return measure(self.photo.rgb)
+
     def add(self, enhancement: Enhancement) -> None:
         """Write the stages of an experiment."""
         for stage, pixels in enhancement.stages.items():
@@ -44,13 +51,13 @@ class Results:
 
     def load(self, experiment: str) -> Enhancement:
         """Read the stages of an experiment that was added."""
-        stages = {stage: self._read(experiment, stage) for stage in COMPUTED_STAGES}
+        stages = {stage: np.asarray(self._open(experiment, stage)) for stage in COMPUTED_STAGES}
         return replace(self.done[experiment], stages={Stage.INPUT: self.photo.rgb} | stages)
 
-    def _read(self, experiment: str, stage: Stage) -> Pixels:
+    def _open(self, experiment: str, stage: Stage) -> Image.Image:
         with Image.open(self.path(experiment, stage)) as image:
             # Transparency is saved with every stage but isn't part of it.
-            return np.asarray(image.convert("RGB" if stage.channels == 3 else "L"))
+            return image.convert("RGB" if stage.channels == 3 else "L")
 
     def write_adjusted(self, experiment: str, output: Pixels) -> Path:
         """Write an experiment's output as adjusted by the visitor; return the file."""
@@ -94,7 +101,6 @@ class Results:
 
     def _read_small(self, experiment: str, stage: Stage) -> Pixels:
         """Read a stage no larger than a contact sheet shows it, to hold many of them."""
-        with Image.open(self.path(experiment, stage)) as image:
-            size = fit_cell(image.width, image.height, CELL_WIDTH)
-            mode = "RGB" if stage.channels == 3 else "L"
-            return np.asarray(image.convert(mode).resize(size, Image.Resampling.LANCZOS))
+        image = self._open(experiment, stage)
+        size = fit_cell(image.width, image.height, CELL_WIDTH)
+        return np.asarray(image.resize(size, Image.Resampling.LANCZOS))
