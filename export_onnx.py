@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
+from retinex.training.build import Network
 from retinex.training.checkpoints import CheckpointError, load_weights
-from retinex.training.networks import RetinexNet
 from retinex.training.onnx_export import export_onnx, run_in_torch
 
 CHECKED_SHAPES = ((1, 1, 1), (1, 7, 5), (2, 33, 47), (1, 101, 200))
@@ -58,7 +58,7 @@ def export(weights: Path, folder: Path) -> tuple[Path, int]:
     return file, difference
 
 
-def largest_difference(net: RetinexNet, file: Path) -> int:
+def largest_difference(net: Network, file: Path) -> int:
     """Compare `file` in onnxruntime with `net` in PyTorch on noise of `CHECKED_SHAPES`."""
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
     rng = np.random.default_rng(0)

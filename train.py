@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from retinex.datasets import DatasetError
 from retinex.experiments import Experiment, Mode, Upsampling, find_experiment
+from retinex.training.build import Network, build_network
 from retinex.training.checkpoints import (
     CheckpointError,
     Facts,
@@ -28,8 +29,10 @@ from retinex.training.checkpoints import (
     write_atomically,
 )
 from retinex.training.grids import stage_grid
+from retinex.training.losses import SSIM_WINDOW
 from retinex.training.networks import RetinexNet
 from retinex.training.pairs import (
+    Batch,
     Pair,
     central_crop,
     check_crop,
@@ -50,6 +53,8 @@ from retinex.training.trackers import NoTracker, Tracker, TrackerError, TrackerN
 
 GRID_PHOTOS = 3
 GRID_PHOTO_SIZE = 600
+LONGEST_GRADIENT = 1.0
+"""Norm that gradients are clipped to; RetinexNet's stay below but for its first steps."""
 NO_INFLUENCE = {"out", "resume", "tracker", "s_epochs"}
 """Arguments that may change between a run and its resumption."""
 LOG_COLUMNS = (
@@ -58,16 +63,19 @@ LOG_COLUMNS = (
     "learning_rate",
     "train_decom",
     "train_enhance",
+    "train_plus",
     "val_decom",
     "val_enhance",
+    "val_plus",
     "seconds",
 )
 HELP_EPILOG = """\
-the four experiments:
+the experiments:
   python train.py -e 200                  split_resize
   python train.py -e 200 -t True          split_transposed
   python train.py -e 200 -m join          join
   python train.py -e 200 -m join -i True  join_ignore_enhance
+  python train.py -e 200 -m plus          retinex_plus
 
 where the datasets come from:
   LOL, 485 + 15 real pairs, and the paper's synthetic pairs, made from RAISE photos:
@@ -86,7 +94,7 @@ class Run:
     args: argparse.Namespace
     experiment: Experiment
     folder: Path
-    net: RetinexNet
+    net: Network
     device: torch.device
     precision: Precision
     autocast: torch.autocast
@@ -134,6 +142,7 @@ def train(args: argparse.Namespace) -> None:
     run = start_run(args)
     phases = phases_of(run.experiment)
     if args.decom is not None:
+        assert isinstance(run.net, RetinexNet)  # --decom goes with --mode split
         load_decom(args.decom, run.net.decom)
         phases.remove(Phase.DECOM)
     saved = resume(run) if run.state_path.exists() else None
@@ -163,7 +172,7 @@ def start_run(args: argparse.Namespace) -> Run:
     args.precision = precision = resolve_precision(args.precision, device)
     args.pairs = len(pairs)
     torch.manual_seed(args.seed)
-    net = RetinexNet(experiment).to(device, memory_format=torch.channels_last)
+    net = build_network(experiment).to(device, memory_format=torch.channels_last)
     print(
         f"{experiment.name}: {len(training)} training and {len(validation)} validation pairs, "
         f"{device.type}, {precision}; everything goes into {folder}"
@@ -260,12 +269,17 @@ def train_epoch(
     """Take one optimizer step a batch; return the mean of each loss over the pairs."""
     run.net.train()
     means = LossMeans()
-    for low, high in training_batches(run.training, run.args.crop, run.args.batch_size, run.rng):
-        losses = losses_of(run, phase, low, high)
+    trained = [weights for group in optimizer.param_groups for weights in group["params"]]
+    batches = training_batches(
+        run.training, run.args.crop, run.args.batch_size, run.rng, run.args.synthetic
+    )
+    for batch in batches:
+        losses = losses_of(run, phase, batch)
         optimizer.zero_grad()
         torch.stack(list(losses.values())).sum().backward()
+        torch.nn.utils.clip_grad_norm_(trained, LONGEST_GRADIENT)
         optimizer.step()
-        means.add(losses, len(low))
+        means.add(losses, len(batch.low))
         bar.update()
         bar.set_postfix({name: f"{loss.item():.4f}" for name, loss in losses.items()})
     return means.compute()
@@ -276,16 +290,15 @@ def validate(run: Run, phase: Phase) -> dict[str, float]:
     """Return the mean of each loss over the validation pairs."""
     run.net.eval()
     means = LossMeans()
-    for low, high in validation_batches(run.validation, run.args.crop, run.args.batch_size):
-        means.add(losses_of(run, phase, low, high), len(low))
+    for batch in validation_batches(run.validation, run.args.crop, run.args.batch_size):
+        means.add(losses_of(run, phase, batch), len(batch.low))
     return means.compute()
 
 
-def losses_of(run: Run, phase: Phase, low: torch.Tensor, high: torch.Tensor) -> Losses:
+def losses_of(run: Run, phase: Phase, batch: Batch) -> Losses:
     """Compute the losses of `phase` on a batch, where the network is."""
-    low = low.to(run.device, memory_format=torch.channels_last)
-    high = high.to(run.device, memory_format=torch.channels_last)
-    return phase_losses(run.net, phase, low, high, run.autocast)
+    there = Batch(*(part.to(run.device, memory_format=torch.channels_last) for part in batch))
+    return phase_losses(run.net, phase, there, run.autocast)
 
 
 def record(run: Run, row: dict[str, Any]) -> None:
@@ -310,7 +323,7 @@ def store_snapshot(run: Run, phase: Phase, epoch: int) -> None:
     save_weights(run.folder / "snapshots" / f"{name}.safetensors", run.net, describe(run))
     rng = np.random.default_rng(run.args.seed)
     pairs = run.validation[:GRID_PHOTOS]
-    photos = [central_crop(pair, GRID_PHOTO_SIZE, rng)[0] for pair in pairs]
+    photos = [central_crop(pair, GRID_PHOTO_SIZE, rng).low for pair in pairs]
     grid = stage_grid(run.net, photos, run.device)
     path = run.folder / "grids" / f"{name}.png"
     path.parent.mkdir(exist_ok=True)
@@ -336,7 +349,7 @@ def describe(run: Run) -> Facts:
 def parse_arguments() -> argparse.Namespace:
     """Read the command line; `experiment` is the one its mode and switches name."""
     parser = argparse.ArgumentParser(
-        description="Train one of the RetinexNet experiments.",
+        description="Train one of the experiments.",
         epilog=HELP_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -345,7 +358,13 @@ def parse_arguments() -> argparse.Namespace:
     folders = {"type": Path, "nargs": "+", "metavar": "FOLDER"}
 
     add("-e", "--n_epochs", type=int, default=20, help="epochs of each phase (default 20)")
-    add("-dlr", "--decom_lr", type=float, default=0.001, help="Decom-Net's (default 0.001)")
+    add(
+        "-dlr",
+        "--decom_lr",
+        type=float,
+        default=0.001,
+        help="Decom-Net's or PlusNet's (default 0.001)",
+    )
     add("-rlr", "--rel_lr", type=float, default=0.001, help="Enhance-Net's (default 0.001)")
     add(
         "-m",
@@ -353,7 +372,8 @@ def parse_arguments() -> argparse.Namespace:
         type=Mode,
         choices=list(Mode),
         default=Mode.SPLIT,
-        help="split: Decom-Net first, then Enhance-Net (default); join: both together",
+        help="split: Decom-Net first, then Enhance-Net (default); join: both together; "
+        "plus: the project's own network",
     )
     add("-i", "--ignore_ienhance", **switch, help="with join: no Enhance-Net, output = R")
     add("-s", "--s_epochs", type=int, default=10, help="store weights and pictures every s epochs")
@@ -361,6 +381,12 @@ def parse_arguments() -> argparse.Namespace:
 
     add("--data", **folders, default=None, help="pairs (default data/lol unless --photos is given)")
     add("--photos", **folders, default=[], help="normal photos alone, darkened at random")
+    add(
+        "--synthetic",
+        type=float,
+        default=0.0,
+        help="share of pairs whose dark photo is made of the normal one (default 0)",
+    )
     add("--val_share", type=float, default=0.05, help="scenes held out (default 0.05)")
     add("--out", type=Path, default=Path("runs"), help="the run goes into OUT/<experiment>")
     add("--decom", type=Path, help="with split: reuse the Decom-Net of these .safetensors")
@@ -378,8 +404,15 @@ def parse_arguments() -> argparse.Namespace:
     for name in ("n_epochs", "s_epochs", "crop", "batch_size"):
         if getattr(args, name) < 1:
             parser.error(f"--{name} must be at least 1")
-    if args.crop < 2:
-        parser.error("--crop must be at least 2: the smoothness loss needs neighbours")
+    smallest_crop, why = (
+        (SSIM_WINDOW, "SSIM needs a window")
+        if args.mode is Mode.PLUS
+        else (2, "the smoothness loss needs neighbours")
+    )
+    if args.crop < smallest_crop:
+        parser.error(f"--crop must be at least {smallest_crop}: {why}")
+    if not 0 <= args.synthetic <= 1:
+        parser.error("--synthetic is a share: from 0 to 1")
     upsampling = Upsampling.TRANSPOSED if args.transposed else Upsampling.RESIZE
     try:
         args.experiment = find_experiment(args.mode, upsampling, args.ignore_ienhance)

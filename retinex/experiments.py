@@ -15,6 +15,8 @@ class Mode(StrEnum):
     """Decom-Net to the end first, then Enhance-Net on the frozen Decom-Net (as in the paper)."""
     JOIN = "join"
     """Both at once, on the sum of their losses."""
+    PLUS = "plus"
+    """One network of the project's own for all stages, on its output (see plus_network.py)."""
 
 
 class Upsampling(StrEnum):
@@ -28,14 +30,14 @@ class Upsampling(StrEnum):
 
 @dataclass(frozen=True)
 class Experiment:
-    """One way to build and train RetinexNet.
+    """One way to build and train a network that makes the five stages.
 
     Attributes:
         name: identifier in file names, flags and the Python API.
         title: what a person reads above its pictures.
         summary: one sentence that tells it from the others.
-        mode: whether its networks are trained separately or together.
-        upsampling: the decoder of its Enhance-Net.
+        mode: what is trained, and whether separately or together.
+        upsampling: the decoder of its Enhance-Net, if it has one.
         ignore_enhance: there is no Enhance-Net: Î = 1, so the output is the reflectance.
     """
 
@@ -75,6 +77,12 @@ EXPERIMENTS: dict[str, Experiment] = {
             summary="Trained together with Enhance-Net ignored: the output is the reflectance.",
             mode=Mode.JOIN,
             ignore_enhance=True,
+        ),
+        Experiment(
+            name="retinex_plus",
+            title="Retinex plus",
+            summary="Our own: one small network for all stages, whose reflectance has no noise.",
+            mode=Mode.PLUS,
         ),
     )
 }

@@ -12,6 +12,7 @@ from retinex.device import Device, open_model
 from retinex.experiments import EXPERIMENTS
 from retinex.photo import Photo, PhotoSource, Pixels, open_photo
 from retinex.stages import COMPUTED_STAGES, Stage
+from retinex.thumbnail import make_thumbnail
 
 MODELS_FOLDER = Path(__file__).parent.parent / "onnx_models"
 DEFAULT_EXPERIMENT = "join_ignore_enhance"
@@ -19,6 +20,9 @@ DEFAULT_EXPERIMENT = "join_ignore_enhance"
 
 TILE = 512
 """Side of the square that a tile computes, in pixels; a multiple of the networks' stride."""
+TILE_OF_FAR_SIGHT = 1024
+"""The same for networks that see further than an eighth of `TILE`: the photo around a tile is
+computed, too, and should be little."""
 
 Progress = Callable[[int, int], None]
 """Called with the tiles done and the number of tiles; an exception it raises ends the run."""
@@ -87,6 +91,8 @@ class Enhancer:
         facts = self._session.get_modelmeta().custom_metadata_map
         stride = int(facts["stride"])
         self._halo = -(-int(facts["receptive_radius"]) // stride) * stride
+        optional = self._session.get_overridable_initializers()
+        self._sees_thumbnail = any(value.name == "thumbnail" for value in optional)
 
     def enhance(self, photo: PhotoSource | Photo, progress: Progress | None = None) -> Enhancement:
         """Compute all stages of `photo` at its full size.
@@ -110,8 +116,12 @@ class Enhancer:
             stage: np.empty((height, width, stage.channels), np.uint8) for stage in COMPUTED_STAGES
         }
         tiles = list(split_into_tiles(height, width, self._halo))
+        inputs: dict[str, Pixels] = {}
+        if self._sees_thumbnail and len(tiles) > 1:
+            inputs["thumbnail"] = make_thumbnail(rgb)[None]
         for done, tile in enumerate(tiles, start=1):
-            outputs = self._session.run(None, {"image": rgb[None, tile.rows, tile.columns]})
+            inputs["image"] = rgb[None, tile.rows, tile.columns]
+            outputs = self._session.run(None, inputs)
             for stage, pixels in zip(COMPUTED_STAGES, outputs, strict=True):
                 images[stage][tile.core] = pixels[0][tile.core_inside]
             if progress is not None:
@@ -135,24 +145,26 @@ class Tile:
 
 
 def split_into_tiles(height: int, width: int, halo: int) -> Iterator[Tile]:
-    """Cover a photo with squares of `TILE` pixels, each seen with `halo` pixels around it.
+    """Cover a photo with square tiles, each seen with `halo` pixels around it.
 
-    Where `halo` covers the network's receptive radius and is a multiple of its stride, as `TILE`
-    is, every pixel comes out as in one pass, within rounding: it sees the same neighbours on the
-    same grid. The network mirrors a tile at its border as it would the photo; within the photo that
-    lies further from the core than the network sees, at the photo's edge it is the same mirror
-    image, of fewer pixels than a tile always has (`halo` + 1 or the whole photo).
+    Where `halo` covers the network's receptive radius and is a multiple of its stride, as the
+    tiles' side is, every pixel comes out as in one pass, within rounding: it sees the same
+    neighbours on the same grid. The network mirrors a tile at its border as it would the photo;
+    within the photo that lies further from the core than the network sees, at the photo's edge it
+    is the same mirror image, of fewer pixels than a tile always has (`halo` + 1 or the whole
+    photo).
     """
-    for top in range(0, height, TILE):
-        rows, core_rows, inside_rows = _extend(top, height, halo)
-        for left in range(0, width, TILE):
-            columns, core_columns, inside_columns = _extend(left, width, halo)
+    side = TILE if 8 * halo <= TILE else TILE_OF_FAR_SIGHT
+    for top in range(0, height, side):
+        rows, core_rows, inside_rows = _extend(top, side, height, halo)
+        for left in range(0, width, side):
+            columns, core_columns, inside_columns = _extend(left, side, width, halo)
             yield Tile(rows, columns, (core_rows, core_columns), (inside_rows, inside_columns))
 
 
-def _extend(start: int, size: int, halo: int) -> tuple[slice, slice, slice]:
+def _extend(start: int, side: int, size: int, halo: int) -> tuple[slice, slice, slice]:
     """Return one axis of a tile: what is seen, what is used, and the latter within the former."""
-    end = min(start + TILE, size)
+    end = min(start + side, size)
     seen = slice(max(0, start - halo), min(size, end + halo))
     return seen, slice(start, end), slice(start - seen.start, end - seen.start)
 

@@ -17,6 +17,7 @@ import numpy as np
 from retinex.photo import Pixels
 
 CAMERA_GAMMA = 2.2
+DARKEST_EXPOSURE = 0.004
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,14 @@ class LowLight:
     colour: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
 
-def random_low_light(rng: np.random.Generator) -> LowLight:
-    """Draw conditions for one training photo: exposure 0.4–10 %, log-uniform, mild tints."""
+def random_low_light(rng: np.random.Generator, brightest: float = 0.1) -> LowLight:
+    """Draw conditions for one training photo: noise, mild tints, and a log-uniform exposure.
+
+    The exposure lies between 0.4 % and `brightest`, a share of the light as well.
+    """
     red, blue = rng.uniform(0.85, 1.15, size=2)
     return LowLight(
-        exposure=float(np.exp(rng.uniform(np.log(0.004), np.log(0.1)))),
+        exposure=float(np.exp(rng.uniform(np.log(DARKEST_EXPOSURE), np.log(brightest)))),
         gamma=float(rng.uniform(1.9, 2.3)),
         shot_noise=float(np.exp(rng.uniform(np.log(3e-6), np.log(6e-5)))),
         read_noise=float(np.exp(rng.uniform(np.log(3e-5), np.log(4e-4)))),

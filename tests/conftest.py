@@ -9,9 +9,10 @@ import torch
 from PIL import Image
 
 from retinex.experiments import EXPERIMENTS, Experiment
+from retinex.training.build import Network, build_network
 from retinex.training.checkpoints import Facts
-from retinex.training.networks import RetinexNet
 from retinex.training.onnx_export import export_onnx
+from retinex.training.plus_network import Block, PlusNet
 
 DENORMAL = 1e-40
 
@@ -20,17 +21,23 @@ DENORMAL = 1e-40
 class Exported:
     """An ONNX file and what it was made of."""
 
-    net: RetinexNet
+    net: Network
     experiment: Experiment
     facts: Facts
     file: Path
 
 
-def lively_net(experiment: Experiment) -> RetinexNet:
+def lively_net(experiment: Experiment) -> Network:
     """Build a network whose stages vary from pixel to pixel, as those of an untrained one don't."""
     torch.manual_seed(1)
-    net = RetinexNet(experiment).eval()
-    if net.enhance is not None:
+    net = build_network(experiment).eval()
+    if isinstance(net, PlusNet):
+        torch.nn.init.normal_(net.output_conv.weight, std=0.02)
+        for block in net.modules():
+            if isinstance(block, Block):
+                torch.nn.init.normal_(block.second.weight, std=0.02)
+                torch.nn.init.normal_(block.modulation.weight, std=0.01)
+    elif net.enhance is not None:
         torch.nn.init.kaiming_normal_(net.enhance.output_conv.weight)
     return net
 
@@ -42,8 +49,9 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Exported]:
     models = {}
     for experiment in EXPERIMENTS.values():
         net = lively_net(experiment)
+        first_conv = net.input_conv if isinstance(net, PlusNet) else net.decom.input_conv
         with torch.no_grad():
-            net.decom.input_conv.weight[0, 0, 0, 0] = DENORMAL
+            first_conv.weight[0, 0, 0, 0] = DENORMAL
         facts: Facts = {"experiment": experiment.name, "licence": "MIT", "settings": {"seed": 1}}
         file = folder / f"{experiment.name}.onnx"
         export_onnx(net, experiment, facts, file)

@@ -12,8 +12,9 @@ from conftest import DENORMAL, Exported
 
 import retinex
 import retinex.inference
-from retinex.experiments import EXPERIMENTS
+from retinex.experiments import EXPERIMENTS, Mode
 from retinex.photo import Pixels
+from retinex.thumbnail import make_thumbnail
 from retinex.training.checkpoints import save_weights
 from retinex.training.onnx_export import export_onnx, receptive_radius, run_in_torch
 
@@ -61,7 +62,12 @@ def test_the_contract_of_a_file(exported: dict[str, Exported], name: str) -> Non
 
     size: list[str | int] = ["batch", "height", "width"]
     uint8 = onnx.TensorProto.UINT8
-    assert described(model.graph.input) == {"image": (uint8, [*size, 3])}
+    inputs = described(model.graph.input)
+    assert inputs.pop("image") == (uint8, [*size, 3])
+    # No other input has to be given.
+    assert inputs.keys() <= {initializer.name for initializer in model.graph.initializer}
+    if EXPERIMENTS[name].mode is Mode.PLUS:
+        assert inputs == {"thumbnail": (uint8, ["thumbnails", 64, 64, 3])}
     outputs = described(model.graph.output)
     assert list(outputs) == list(OUTPUTS)
     assert outputs == {output: (uint8, [*size, n]) for output, n in OUTPUTS.items()}
@@ -120,6 +126,19 @@ def test_equal_weights_give_equal_bytes(exported: dict[str, Exported], tmp_path:
     assert (tmp_path / "again.onnx").read_bytes() == model.file.read_bytes()
 
 
+def test_a_thumbnail_stands_for_the_whole_photo(exported: dict[str, Exported]) -> None:
+    session = onnxruntime.InferenceSession(exported["retinex_plus"].file)
+    image = noise(2, 150, 70)
+    thumbnails = np.stack([make_thumbnail(photo) for photo in image])
+
+    own = session.run(["output"], {"image": image})[0]
+    given = session.run(["output"], {"image": image, "thumbnail": thumbnails})[0]
+    of_darker = session.run(["output"], {"image": image, "thumbnail": thumbnails // 4})[0]
+
+    assert difference(given, own) <= 1
+    assert difference(of_darker, own) > 10
+
+
 @each_experiment
 def test_tiles_equal_one_pass(
     exported: dict[str, Exported], name: str, monkeypatch: pytest.MonkeyPatch
@@ -130,6 +149,7 @@ def test_tiles_equal_one_pass(
     tiles: list[int] = []
 
     monkeypatch.setattr(retinex.inference, "TILE", 64)
+    monkeypatch.setattr(retinex.inference, "TILE_OF_FAR_SIGHT", 64)
     tiled = enhancer.enhance(photo, progress=lambda done, of: tiles.append(of))
 
     assert tiles == [4 * 6] * (4 * 6)

@@ -2,21 +2,26 @@
 
 from math import exp
 
+import numpy as np
 import pytest
 import torch
+from skimage.metrics import structural_similarity
 from torch import Tensor
 
 from retinex.training.losses import (
+    correct_mean,
     decom_loss,
     enhance_loss,
     gradient_x,
     gradient_y,
     gray,
+    plus_loss,
     reconstruction_loss,
     smoothness_loss,
+    ssim,
     structure_weight,
 )
-from retinex.training.networks import Decomposition
+from retinex.training.networks import Decomposition, RetinexStages
 
 STEP = [[0.0, 0.0, 1.0], [0.0, 0.0, 1.0]]
 """Two rows, three columns, an edge between the second and the third column."""
@@ -139,3 +144,39 @@ def test_enhance_loss_weighs_smoothness_by_three() -> None:
 
     # R · Î = 0.5, 1.0 against 0.8: (0.3 + 0.2) / 2 = 0.25; ∇ₓÎ = 1 with weight 1.
     assert loss.item() == pytest.approx(0.25 + 3 * 1.0)
+
+
+def test_ssim_is_that_of_scikit_image() -> None:
+    rng = np.random.default_rng(0)
+    image, other = rng.random((2, 3, 7, 7), dtype=np.float32)
+
+    ours = ssim(torch.from_numpy(image)[None], torch.from_numpy(other)[None])
+
+    # One window: its 49 pixels are averaged over without Bessel's correction.
+    expected = structural_similarity(
+        image, other, data_range=1, channel_axis=0, use_sample_covariance=False
+    )
+    assert ours.item() == pytest.approx(expected, abs=1e-5)
+    assert ssim(torch.from_numpy(image)[None], torch.from_numpy(image)[None]).item() == 1
+
+
+def test_correct_mean_scales_each_image_to_its_reference() -> None:
+    output = torch.stack([torch.full((3, 2, 2), 0.2), torch.full((3, 2, 2), 0.5)])
+    reference = torch.stack([torch.full((3, 2, 2), 0.6), torch.full((3, 2, 2), 0.25)])
+
+    torch.testing.assert_close(correct_mean(output, reference), reference)
+
+
+def test_plus_loss_of_flat_stages() -> None:
+    def plane(value: float, channels: int) -> Tensor:
+        return torch.full((1, channels, 7, 7), value)
+
+    stages = RetinexStages(plane(0.5, 3), plane(0.2, 1), plane(0.4, 1), plane(0.2, 3))
+
+    loss = plus_loss(stages, plane(0.15, 3), plane(0.8, 3))
+
+    # |0.2 − 0.8|; the corrected output is the reference; SSIM's luminance term with variance 0:
+    luminance = (2 * 0.2 * 0.8 + 1e-4) / (0.2**2 + 0.8**2 + 1e-4)
+    # R · I = 0.1 for 0.15, I = 0.2 for 0.15, Î = 0.4 for 0.8; flat illuminations are smooth.
+    expected = 0.6 + 0.3 * (1 - luminance) + 0.1 * (0.05 + 0.05 + 0.4)
+    assert loss.item() == pytest.approx(expected, abs=1e-4)

@@ -7,6 +7,7 @@ from PIL import Image
 
 from retinex.datasets import DatasetError
 from retinex.photo import Pixels
+from retinex.thumbnail import make_thumbnail
 from retinex.training.pairs import (
     Pair,
     central_crop,
@@ -190,7 +191,7 @@ def test_low_and_high_stay_aligned() -> None:
 
     seen = set()
     for _ in range(600):
-        low_crop, high_crop = random_crop(pair, 16, rng)
+        low_crop, high_crop, _ = random_crop(pair, 16, rng)
         assert high_crop.shape == (16, 16, 3)
         assert np.array_equal(low_crop, high_crop // 4)
         seen.add(high_crop.tobytes())
@@ -215,7 +216,7 @@ def test_an_epoch_shows_every_pair_once_in_a_new_order() -> None:
     rng = np.random.default_rng(0)
 
     def epoch() -> list[int]:
-        batches = [high for _, high in training_batches(pairs, 8, 3, rng)]
+        batches = [batch.high for batch in training_batches(pairs, 8, 3, rng)]
         assert [len(batch) for batch in batches] == [3] * 6 + [2]
         return [round(255 * float(photo.max())) for batch in batches for photo in batch]
 
@@ -226,7 +227,7 @@ def test_an_epoch_shows_every_pair_once_in_a_new_order() -> None:
 
 def test_batches_are_the_photos_as_floats() -> None:
     high = noise(0, 8, 8)
-    ((low_batch, high_batch),) = validation_batches([Pair("", high, high // 4)], 8, 4)
+    ((low_batch, high_batch, _),) = validation_batches([Pair("", high, high // 4)], 8, 4)
 
     assert high_batch.shape == (1, 3, 8, 8)
     for c, y, x in ((0, 0, 0), (1, 2, 5), (2, 7, 3)):
@@ -237,8 +238,8 @@ def test_batches_are_the_photos_as_floats() -> None:
 def test_photos_alone_are_darkened_anew_at_every_draw() -> None:
     pair, rng = Pair("photo", scene(0), None), np.random.default_rng(0)
 
-    first, high = central_crop(pair, 16, rng)
-    second, same_high = central_crop(pair, 16, rng)
+    first, high, _ = central_crop(pair, 16, rng)
+    second, same_high, _ = central_crop(pair, 16, rng)
 
     assert np.array_equal(high, same_high)
     assert not np.array_equal(first, second)
@@ -250,13 +251,12 @@ def test_validation_is_the_same_at_every_call() -> None:
 
     first, second = (list(validation_batches(pairs, 16, 1)) for _ in range(2))
 
-    for (low, high), (low_again, high_again) in zip(first, second, strict=True):
-        assert low.equal(low_again)
-        assert high.equal(high_again)
+    for batch, again in zip(first, second, strict=True):
+        assert all(part.equal(part_again) for part, part_again in zip(batch, again, strict=True))
 
 
 def test_central_crop_takes_what_there_is() -> None:
-    low, high = central_crop(
+    low, high, _ = central_crop(
         Pair("", scene(0, 30, 50), scene(0, 30, 50)), 40, np.random.default_rng(0)
     )
 
@@ -301,3 +301,33 @@ def test_the_seed_alone_decides_the_split() -> None:
 def test_a_single_scene_cannot_be_split() -> None:
     with pytest.raises(DatasetError, match="single scene"):
         split_by_scene(shots(0), 0.5, seed=0)
+
+
+def test_the_thumbnail_shows_the_dark_photo_whole() -> None:
+    high = scene(0, 60, 100)
+    pair, rng = Pair("", high, high // 4), np.random.default_rng(0)
+
+    assert np.array_equal(central_crop(pair, 16, rng).thumbnail, make_thumbnail(high // 4))
+    shape = (64, 64, 3)
+    views = [random_crop(pair, 16, rng).thumbnail for _ in range(20)]
+    assert {view.shape for view in views} == {shape}
+    assert len({view.tobytes() for view in views}) > 10
+
+
+def test_synthetic_dark_photos_stand_in_for_real_ones() -> None:
+    high = scene(0, 60, 100)
+    pair, rng = Pair("", high, high // 4), np.random.default_rng(0)
+
+    def brightness(synthetic: float) -> list[float]:
+        draws = [random_crop(pair, 16, rng, synthetic) for _ in range(200)]
+        for low, _, thumbnail in draws:
+            # The network is to tell the crop's exposure by the thumbnail's.
+            assert thumbnail.mean() == pytest.approx(low.mean(), abs=60)
+        return [low.mean() / crop.mean() for low, crop, _ in draws]
+
+    assert max(brightness(0)) < 0.26
+    mixed = brightness(0.5)
+    real = sum(0.24 < share < 0.26 for share in mixed)
+    assert 60 < real < 140
+    assert min(mixed) < 0.2
+    assert max(mixed) > 0.8

@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from retinex.experiments import EXPERIMENTS, Experiment
-from retinex.training.networks import RetinexNet
+from retinex.training.build import build_network
+from retinex.training.pairs import Batch
 from retinex.training.phases import build_optimizer, phase_losses, phases_of
 from retinex.training.precision import (
     Precision,
@@ -66,15 +67,16 @@ def test_training_takes_the_gpu_if_there_is_one(
 @pytest.mark.parametrize("experiment", EXPERIMENTS.values(), ids=EXPERIMENTS)
 def test_bf16_steps_keep_weights_and_losses_in_float32(experiment: Experiment) -> None:
     torch.manual_seed(0)
-    net = RetinexNet(experiment)
+    net = build_network(experiment)
     low, high = torch.rand(2, 3, 16, 16) / 10, torch.rand(2, 3, 16, 16)
+    batch = Batch(low, high, torch.rand(2, 3, 64, 64) / 10)
     autocast = autocast_for(Precision.BF16, CPU)
     with autocast:
-        assert net.decom.input_conv(low).dtype == torch.bfloat16
+        assert net(low).illumination.dtype == torch.bfloat16
 
     for phase in phases_of(experiment):
         before = [parameter.clone() for parameter in net.parameters()]
-        losses = phase_losses(net, phase, low, high, autocast)
+        losses = phase_losses(net, phase, batch, autocast)
         sum(losses.values()).backward()
         build_optimizer(net, phase, decom_lr=0.001, rel_lr=0.001).step()
 

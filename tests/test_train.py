@@ -27,7 +27,14 @@ STUDY = {
     "join": ("-e", "1", "-m", "join"),
     "join_ignore_enhance": ("-e", "1", "-m", "join", "-i", "True"),
 }
-PHASES = {"split": ["decom", "enhance"], "join": ["join"]}
+COMMANDS = {**STUDY, "retinex_plus": ("-e", "1", "-m", "plus")}
+PHASES = {"split": ["decom", "enhance"], "join": ["join"], "plus": ["plus"]}
+LOSSES = {
+    "decom": ["decom"],
+    "enhance": ["enhance"],
+    "join": ["decom", "enhance"],
+    "plus": ["plus"],
+}
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +47,8 @@ def project(tmp_path_factory: pytest.TempPathFactory, tiny_lol: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(project: Path) -> Path:
-    """The folder that the study's four command lines, at a tiny size, leave their runs in."""
-    for arguments in STUDY.values():
+    """The folder that the command lines of all experiments, at a tiny size, leave their runs in."""
+    for arguments in COMMANDS.values():
         train(project, *arguments, *TINY)
     return project / "runs"
 
@@ -73,8 +80,8 @@ def assert_same_weights(ours: Path, reference: Path, prefix: str = "") -> None:
     assert [name for name in names if not weights[name].equal(expected[name])] == []
 
 
-@pytest.mark.parametrize("name", STUDY)
-def test_command_lines_of_the_study(trained: Path, name: str) -> None:
+@pytest.mark.parametrize("name", COMMANDS)
+def test_command_lines_of_the_experiments(trained: Path, name: str) -> None:
     folder, experiment = trained / name, EXPERIMENTS[name]
     phases = PHASES[experiment.mode]
 
@@ -92,7 +99,7 @@ def test_command_lines_of_the_study(trained: Path, name: str) -> None:
             assert image.width > image.height > 100
 
 
-@pytest.mark.parametrize("name", STUDY)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_the_log_has_a_row_per_epoch(trained: Path, name: str) -> None:
     experiment = EXPERIMENTS[name]
     rows = read_log(trained / name)
@@ -101,10 +108,9 @@ def test_the_log_has_a_row_per_epoch(trained: Path, name: str) -> None:
         (phase, "1") for phase in PHASES[experiment.mode]
     ]
     for row in rows:
-        has = {"decom": row["phase"] != "enhance", "enhance": row["phase"] != "decom"}
-        for loss, expected in has.items():
-            for side in ("train", "val"):
-                assert (float(row[f"{side}_{loss}"]) > 0) if expected else not row[f"{side}_{loss}"]
+        for loss in ("decom", "enhance", "plus"):
+            for value in (row[f"train_{loss}"], row[f"val_{loss}"]):
+                assert float(value) > 0 if loss in LOSSES[row["phase"]] else value == ""
         assert float(row["learning_rate"]) == 0.001
         assert float(row["seconds"]) >= 0
 
@@ -140,6 +146,7 @@ def test_join_trains_both_networks(trained: Path) -> None:
         (["-m", "join"], "join"),
         (["-m", "join", "-i"], "join_ignore_enhance"),
         (["-m", "join", "-i", "False", "-t", "0"], "join"),
+        (["-m", "plus"], "retinex_plus"),
     ],
 )
 def test_switches_choose_the_experiment(arguments: list[str], experiment: str) -> None:
@@ -155,6 +162,9 @@ def test_switches_choose_the_experiment(arguments: list[str], experiment: str) -
         (["-m", "both"], ["split", "join"]),
         (["-e", "0"], ["--n_epochs"]),
         (["--crop", "1"], ["--crop"]),
+        (["-m", "plus", "--crop", "6"], ["--crop", "7"]),
+        (["-m", "plus", "-i"], list(EXPERIMENTS)),
+        (["--synthetic", "1.5"], ["--synthetic"]),
         (["-m", "join", "--decom", "x.safetensors"], ["--decom", "split"]),
     ],
 )
@@ -177,7 +187,7 @@ def test_help_says_where_datasets_come_from(capsys: pytest.CaptureFixture[str]) 
     text = capsys.readouterr().out
     assert "https://daooshee.github.io/BMVC2018website/" in text
     assert "data/lol/our485/low" in text
-    assert all(name in text for name in STUDY)
+    assert all(name in text for name in COMMANDS)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from retinex.experiments import EXPERIMENTS, Experiment
-from retinex.training.networks import DecomNet, RetinexNet
+from retinex.training.build import Network, build_network
+from retinex.training.networks import DecomNet
 
 Facts = dict[str, Any]
 """What is known of released weights: experiment, licence, data, arguments, losses."""
@@ -58,7 +59,7 @@ def load_state(path: Path, rng: np.random.Generator) -> dict[str, Any]:
     return state
 
 
-def save_weights(path: Path, net: RetinexNet, facts: Facts) -> None:
+def save_weights(path: Path, net: Network, facts: Facts) -> None:
     """Write `net` to `path` (.safetensors) and `facts` to the .json beside it."""
     weights = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
     # Both decoders have the same shapes: only the name tells whose weights these are.
@@ -68,7 +69,7 @@ def save_weights(path: Path, net: RetinexNet, facts: Facts) -> None:
     write_atomically(path.with_suffix(".json"), lambda file: file.write_text(text))
 
 
-def load_weights(path: Path) -> tuple[RetinexNet, Experiment, Facts]:
+def load_weights(path: Path) -> tuple[Network, Experiment, Facts]:
     """Read released weights: the network in evaluation mode, its experiment and its facts.
 
     Raises:
@@ -88,7 +89,7 @@ def load_weights(path: Path) -> tuple[RetinexNet, Experiment, Facts]:
             f"{facts_path} names the experiment {facts.get('experiment')!r}; "
             f"known are {', '.join(EXPERIMENTS)}"
         )
-    net = RetinexNet(experiment)
+    net = build_network(experiment)
     if trained_as != experiment.name:
         raise CheckpointError(
             f"{path} holds weights of {trained_as}, {facts_path} says {experiment.name}"

@@ -1,4 +1,4 @@
-"""The losses of RetinexNet as pure functions (Wei et al., BMVC 2018, section 3).
+"""The losses as pure functions: RetinexNet's (Wei et al., BMVC 2018, section 3) and PlusNet's.
 
 Symbols as in the paper: S a photo, R its reflectance, I its illumination, Î the enhanced
 illumination; `low` and `high` name the dark and the normally lit photo of a pair. Photos and
@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from retinex.photo import LUMA
-from retinex.training.networks import Decomposition
+from retinex.training.networks import Decomposition, RetinexStages
 
 MUTUAL_RECONSTRUCTION_WEIGHT = 0.001
 """λ_ij for i ≠ j in the paper's equation 2."""
@@ -22,6 +22,16 @@ ENHANCE_SMOOTHNESS_WEIGHT = 3.0
 """Weight of the smoothness of Î in the paper's code (lowlight_enhance)."""
 STRUCTURE_AWARENESS = 10.0
 """λ_g in the paper's equation 4: how strongly edges of R allow edges of I."""
+PLUS_SSIM_WEIGHT = 0.3
+PLUS_CORRECTED_WEIGHT = 0.5
+"""Weight of the error that is left when the reference has told the exposure."""
+DARKEST_OUTPUT = 0.02
+PLUS_STAGE_WEIGHT = 0.1
+"""Weight of R · I ≈ S, and of both illuminations' likeness to the brightest colour channel."""
+PLUS_SMOOTHNESS_WEIGHT = 0.05
+SSIM_WINDOW, SSIM_STEP = 7, 4
+"""Side of SSIM's square windows and their distance, in pixels: all of them would cost a quarter of
+PlusNet's training time."""
 
 
 def gray(rgb: Tensor) -> Tensor:
@@ -96,3 +106,55 @@ def enhance_loss(reflectance: Tensor, enhanced_illumination: Tensor, photo_high:
     reconstruction = functional.l1_loss(reflectance * enhanced_illumination, photo_high)
     smoothness = smoothness_loss(enhanced_illumination, reflectance)
     return reconstruction + ENHANCE_SMOOTHNESS_WEIGHT * smoothness
+
+
+def ssim(image: Tensor, reference: Tensor) -> Tensor:
+    """Structural similarity (Wang et al., IEEE TIP 2004), the mean over windows and channels.
+
+    Uniform windows, K₁ = 0.01, K₂ = 0.03. Both (b, c, h, w), of at least 7×7 pixels.
+    """
+
+    def mean(values: Tensor) -> Tensor:
+        return functional.avg_pool2d(values, SSIM_WINDOW, SSIM_STEP)
+
+    mean_x, mean_y = mean(image), mean(reference)
+    variance_x = mean(image**2) - mean_x**2
+    variance_y = mean(reference**2) - mean_y**2
+    covariance = mean(image * reference) - mean_x * mean_y
+    luminance = (2 * mean_x * mean_y + 0.01**2) / (mean_x**2 + mean_y**2 + 0.01**2)
+    structure = (2 * covariance + 0.03**2) / (variance_x + variance_y + 0.03**2)
+    return (luminance * structure).mean()
+
+
+def correct_mean(output: Tensor, reference: Tensor) -> Tensor:
+    """Scale each image to its reference's mean; both (b, c, h, w). The scale has no gradient."""
+    image = (1, 2, 3)
+    mean = output.detach().mean(dim=image, keepdim=True).clamp(min=DARKEST_OUTPUT)
+    return output * (reference.mean(dim=image, keepdim=True) / mean)
+
+
+def plus_loss(stages: RetinexStages, photo_low: Tensor, photo_high: Tensor) -> Tensor:
+    """PlusNet's loss, on its output and, with little weight, on what its stages mean.
+
+    ‖R · Î − S_high‖₁ + 0.3 · (1 − SSIM) + 0.5 · ‖c · R · Î − S_high‖₁, where c is the ratio of both
+    means: how bright a scene was to become can't be known from a dark photo, and not knowing
+    shouldn't outweigh colours and details.
+
+    The stages' terms are 0.1 times ‖R · I − S_low‖₁, ‖I − max S_low‖₁ and ‖Î − max S_high‖₁, where
+    max is a pixel's brightest colour channel, and 0.05 times the smoothness of I and Î.
+    """
+    reflectance, illumination, enhanced_illumination, output = stages
+    restoration = (
+        functional.l1_loss(output, photo_high)
+        + PLUS_SSIM_WEIGHT * (1 - ssim(output, photo_high))
+        + PLUS_CORRECTED_WEIGHT * functional.l1_loss(correct_mean(output, photo_high), photo_high)
+    )
+    meaning = (
+        reconstruction_loss(Decomposition(reflectance, illumination), photo_low)
+        + functional.l1_loss(illumination, photo_low.amax(dim=1, keepdim=True))
+        + functional.l1_loss(enhanced_illumination, photo_high.amax(dim=1, keepdim=True))
+    )
+    smoothness = smoothness_loss(illumination, reflectance) + smoothness_loss(
+        enhanced_illumination, reflectance
+    )
+    return restoration + PLUS_STAGE_WEIGHT * meaning + PLUS_SMOOTHNESS_WEIGHT * smoothness

@@ -6,6 +6,7 @@ The contract of each file, so that any language can use it without pre- or post-
 input                  uint8                   meaning
 =====================  ======================  =========================================
 image                  [batch, h, w, 3]        a dark photo, RGB
+thumbnail, optional    [batch, 64, 64, 3]      `retinex_plus` alone: the photos `image` is a tile of
 =====================  ======================  =========================================
 output                 uint8                   meaning
 =====================  ======================  =========================================
@@ -15,7 +16,8 @@ enhanced_illumination  [batch, h, w, 1]        Î, clipped at white
 output                 [batch, h, w, 3]        R · Î, multiplied before clipping and rounding
 =====================  ======================  =========================================
 
-Every batch, height and width from 1 up. `metadata_props` hold the experiment, the training facts,
+Every batch, height and width from 1 up. Who gives a whole photo needs no thumbnail: the file makes
+it, as `retinex.thumbnail` does. `metadata_props` hold the experiment, the training facts,
 the licence, the project's version and what tiling needs: `receptive_radius` and `stride`.
 """
 
@@ -28,11 +30,15 @@ import torch
 from torch import Tensor, nn
 
 from retinex import __version__
-from retinex.experiments import Experiment, Upsampling
+from retinex.experiments import Experiment, Mode, Upsampling
 from retinex.photo import Pixels
 from retinex.stages import COMPUTED_STAGES
+from retinex.thumbnail import THUMBNAIL_SIZE
+from retinex.training import plus_network
+from retinex.training.build import Network
 from retinex.training.checkpoints import Facts, write_atomically
 from retinex.training.networks import RetinexNet
+from retinex.training.plus_network import PlusNet
 
 OPSET = 18
 BORDER = 8
@@ -42,7 +48,7 @@ Their zero padding would otherwise show as a pale border. More than Decom-Net's 
 and a multiple of Enhance-Net's stride, so that tiles stay on its grid.
 """
 STRIDE = 8
-"""Enhance-Net halves the size three times: shifts by this many pixels commute with the network."""
+"""All networks halve the size up to three times: shifts by this many pixels commute with them."""
 SMALLEST_NORMAL = float(np.finfo(np.float32).tiny)
 
 
@@ -66,10 +72,57 @@ class PortableRetinexNet(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """Enhance `image`, uint8 (b, h, w, 3), into the four outputs of the contract."""
         height, width = image.shape[1], image.shape[2]
-        bordered = image.index_select(1, mirrored_positions(height))
-        bordered = bordered.index_select(2, mirrored_positions(width))
-        stages = self.net(bordered.permute(0, 3, 1, 2).float() / 255.0)
+        stages = self.net(to_bordered_tensor(image))
         return tuple(to_image(stage, height, width) for stage in stages)
+
+
+class PortablePlusNet(nn.Module):
+    """The same of PlusNet, which sees a thumbnail, too."""
+
+    def __init__(self, net: PlusNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, image: Tensor, thumbnail: Tensor) -> tuple[Tensor, ...]:
+        """Enhance `image`, uint8 (b, h, w, 3).
+
+        Args:
+            thumbnail: uint8 (b, 64, 64, 3) of the photos `image` is a tile of, or (0, 64, 64, 3) if
+                it is the whole.
+        """
+        height, width = image.shape[1], image.shape[2]
+        # Whichever comes first is used: no condition is needed.
+        thumbnails = torch.cat([thumbnail.float(), make_thumbnail(image)])[: image.shape[0]]
+        stages = self.net(to_bordered_tensor(image), thumbnails.permute(0, 3, 1, 2) / 255.0)
+        return tuple(to_image(stage, height, width) for stage in stages)
+
+
+def to_bordered_tensor(image: Tensor) -> Tensor:
+    """Turn uint8 (b, h, w, 3) to float (b, 3, h + 2 · BORDER, w + 2 · BORDER) in [0, 1]."""
+    bordered = image.index_select(1, mirrored_positions(image.shape[1]))
+    bordered = bordered.index_select(2, mirrored_positions(image.shape[2]))
+    return bordered.permute(0, 3, 1, 2).float() / 255.0
+
+
+def area_weights(size: int) -> Tensor:
+    """`retinex.thumbnail.area_weights` in PyTorch, for a size that isn't known at export."""
+    thumbnail = torch.arange(THUMBNAIL_SIZE)[:, None] * size
+    pixel = torch.arange(size)[None, :] * THUMBNAIL_SIZE
+    end = torch.minimum(pixel + THUMBNAIL_SIZE, thumbnail + size)
+    covered = (end - torch.maximum(pixel, thumbnail)).clamp(min=0).float()
+    return covered / covered.sum(dim=1, keepdim=True)
+
+
+def make_thumbnail(image: Tensor) -> Tensor:
+    """`retinex.thumbnail.make_thumbnail` in PyTorch: (b, h, w, 3) to (b, 64, 64, 3), rounded."""
+    of_rows, of_columns = area_weights(image.shape[1]), area_weights(image.shape[2])
+    planes = of_rows @ image.permute(0, 3, 1, 2).float() @ of_columns.T
+    return planes.permute(0, 2, 3, 1).round()
+
+
+def portable(net: Network) -> PortableRetinexNet | PortablePlusNet:
+    """Wrap a network so that it takes and gives what an ONNX file does."""
+    return PortablePlusNet(net) if isinstance(net, PlusNet) else PortableRetinexNet(net)
 
 
 def to_image(stage: Tensor, height: int, width: int) -> Tensor:
@@ -80,6 +133,8 @@ def to_image(stage: Tensor, height: int, width: int) -> Tensor:
 
 def receptive_radius(experiment: Experiment) -> int:
     """Bound the distance, in pixels, over which an input pixel can change an output pixel."""
+    if experiment.mode is Mode.PLUS:
+        return plus_network.RECEPTIVE_RADIUS
     decom = 7  # seven 3×3 convolutions
     if experiment.ignore_enhance:
         return decom
@@ -100,26 +155,32 @@ def flush_denormals(net: nn.Module) -> None:
             parameter[parameter.abs() < SMALLEST_NORMAL] = 0.0
 
 
-def export_onnx(net: RetinexNet, experiment: Experiment, facts: Facts, path: Path) -> None:
+def export_onnx(net: Network, experiment: Experiment, facts: Facts, path: Path) -> None:
     """Write `net` to `path` under the contract above; equal inputs give equal bytes.
 
     Denormal weights of `net` are set to 0.
     """
-    portable = PortableRetinexNet(net).eval()
-    flush_denormals(portable)
+    module = portable(net).eval()
+    flush_denormals(module)
     # A batch of 2 at an odd size: the exporter would take 1 or a multiple of 8 for a constant.
-    example = torch.zeros(2, 37, 51, 3, dtype=torch.uint8)
-    dimensions = {
-        0: torch.export.Dim("batch"),
-        1: torch.export.Dim("height"),
-        2: torch.export.Dim("width"),
-    }
+    inputs = {"image": torch.zeros(2, 37, 51, 3, dtype=torch.uint8)}
+    dimensions: list[dict[int, object]] = [
+        {
+            0: torch.export.Dim("batch"),
+            1: torch.export.Dim("height"),
+            2: torch.export.Dim("width"),
+        }
+    ]
+    if isinstance(net, PlusNet):
+        side = THUMBNAIL_SIZE
+        inputs["thumbnail"] = torch.zeros(3, side, side, 3, dtype=torch.uint8)
+        dimensions.append({0: torch.export.Dim("thumbnails")})
     program = torch.onnx.export(
-        portable,
-        (example,),
-        input_names=["image"],
+        module,
+        tuple(inputs.values()),
+        input_names=list(inputs),
         output_names=[stage.value for stage in COMPUTED_STAGES],
-        dynamic_shapes=(dimensions,),
+        dynamic_shapes=tuple(dimensions),
         opset_version=OPSET,
         dynamo=True,
         external_data=False,
@@ -129,6 +190,8 @@ def export_onnx(net: RetinexNet, experiment: Experiment, facts: Facts, path: Pat
     model = program.model_proto
     remove_traces(model)
     name_output_sizes(model)
+    if isinstance(net, PlusNet):
+        make_thumbnail_optional(model)
     onnx.helper.set_model_props(model, metadata(experiment, facts))
     onnx.checker.check_model(model, full_check=True)
     write_atomically(path, lambda file: onnx.save(model, file))
@@ -164,7 +227,16 @@ def name_output_sizes(model: onnx.ModelProto) -> None:
             size.dim_param = name
 
 
+def make_thumbnail_optional(model: onnx.ModelProto) -> None:
+    """Let no thumbnails be what the input holds if it isn't given."""
+    none = np.empty((0, THUMBNAIL_SIZE, THUMBNAIL_SIZE, 3), np.uint8)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(none, "thumbnail"))
+
+
 @torch.inference_mode()
-def run_in_torch(net: RetinexNet, image: Pixels) -> list[Pixels]:
+def run_in_torch(net: Network, image: Pixels) -> list[Pixels]:
     """Compute what the exported file computes of `image`, uint8 (b, h, w, 3), in PyTorch."""
-    return [output.numpy() for output in PortableRetinexNet(net)(torch.from_numpy(image))]
+    inputs = [torch.from_numpy(image)]
+    if isinstance(net, PlusNet):
+        inputs.append(torch.empty(0, THUMBNAIL_SIZE, THUMBNAIL_SIZE, 3, dtype=torch.uint8))
+    return [output.numpy() for output in portable(net)(*inputs)]

@@ -7,8 +7,10 @@ import torch
 from PIL import Image
 
 from retinex.photo import Pixels
+from retinex.thumbnail import make_thumbnail
 from retinex.training.checkpoints import CheckpointError, load_weights
-from retinex.training.pairs import to_tensor
+from retinex.training.networks import RetinexNet
+from retinex.training.pairs import Crops, to_batch
 from retinex.training.phases import Phase, phase_losses
 
 LOSS_SIZE = 297
@@ -22,11 +24,15 @@ class PairLosses:
         """Load `weights`.
 
         Raises:
-            CheckpointError: they can't be used, or are those of another experiment.
+            CheckpointError: they can't be used, are those of another experiment, or aren't of a
+                RetinexNet, which these losses are defined for.
         """
-        self._net, trained_as, _ = load_weights(weights)
+        net, trained_as, _ = load_weights(weights)
         if trained_as.name != experiment:
             raise CheckpointError(f"{weights} holds weights of {trained_as.name}, not {experiment}")
+        if not isinstance(net, RetinexNet):
+            raise CheckpointError(f"{experiment} has no Decom-Net and Enhance-Net")
+        self._net = net
 
     @torch.inference_mode()
     def __call__(self, low: Pixels, output: Pixels, high: Pixels) -> dict[str, float]:
@@ -35,9 +41,9 @@ class PairLosses:
         Enhance-Net's loss is defined for experiments without one, too: Î is 1 there. `output`
         isn't used: the networks run anew, at the size of the study.
         """
-        low_batch, high_batch = (to_tensor([resize(photo)]) for photo in (low, high))
+        batch = to_batch([Crops(resize(low), resize(high), make_thumbnail(low))])
         float32 = torch.autocast("cpu", enabled=False)
-        losses = phase_losses(self._net, Phase.JOIN, low_batch, high_batch, float32)
+        losses = phase_losses(self._net, Phase.JOIN, batch, float32)
         return {f"{name}_loss": loss.item() for name, loss in losses.items()}
 
 

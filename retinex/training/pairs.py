@@ -11,8 +11,10 @@ Folders it reads:
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -31,11 +33,17 @@ from retinex.datasets import (
 )
 from retinex.low_light import darken, random_low_light
 from retinex.photo import Pixels
+from retinex.thumbnail import THUMBNAIL_SIZE, make_thumbnail
 
 SAME_SCENE_CORRELATION = 0.9
 """Thumbnails correlated above this show one scene. On LOL's 485 photos any value from 0.8 to 0.97
 finds between 227 and 240 scenes, none with more than six photos."""
-THUMBNAIL_SIZE = (24, 16)
+SCENE_THUMBNAIL = (24, 16)
+"""Width and height of what scenes are compared by."""
+SMALLEST_VIEW = 48
+"""Side, in pixels, of the smallest part of a thumbnail that stands for the whole in training."""
+UNCHANGED = 1.0
+"""The brightest exposure that dark photos of pairs are replaced with: a normal photo is normal."""
 
 Window = tuple[slice, slice]
 """Rows and columns of a photo."""
@@ -54,6 +62,39 @@ class Pair:
     name: str
     high: Pixels
     low: Pixels | None
+
+    @cached_property
+    def high_thumbnail(self) -> Pixels:
+        """The whole normal photo, small."""
+        return make_thumbnail(self.high)
+
+    @cached_property
+    def low_thumbnail(self) -> Pixels:
+        """The whole dark photo, small."""
+        assert self.low is not None
+        return make_thumbnail(self.low)
+
+
+class Crops(NamedTuple):
+    """The same part of both photos of a pair and all of the dark one; uint8."""
+
+    low: Pixels
+    """(h, w, 3)."""
+    high: Pixels
+    """(h, w, 3)."""
+    thumbnail: Pixels
+    """Of the whole dark photo, (64, 64, 3)."""
+
+
+class Batch(NamedTuple):
+    """Parts of several pairs as float tensors in [0, 1]."""
+
+    low: Tensor
+    """(b, 3, h, w)."""
+    high: Tensor
+    """(b, 3, h, w)."""
+    thumbnail: Tensor
+    """Of the whole dark photos, (b, 3, 64, 64)."""
 
 
 def load_pairs(paired: Sequence[Path], photos: Sequence[Path] = ()) -> list[Pair]:
@@ -96,7 +137,7 @@ def group_scenes(pairs: Sequence[Pair]) -> list[list[Pair]]:
 
 def _thumbnail(photo: Pixels) -> NDArray[np.float32]:
     """A tiny version of `photo` as a vector of mean 0 and length 1."""
-    small = Image.fromarray(photo).resize(THUMBNAIL_SIZE, Image.Resampling.BOX)
+    small = Image.fromarray(photo).resize(SCENE_THUMBNAIL, Image.Resampling.BOX)
     vector = np.asarray(small, np.float32).ravel()
     vector -= vector.mean()
     return vector / (np.linalg.norm(vector) + 1e-6)
@@ -134,28 +175,50 @@ def check_crop(pairs: Sequence[Pair], crop: int) -> None:
         )
 
 
-def cut(pair: Pair, window: Window, rng: np.random.Generator) -> tuple[Pixels, Pixels]:
-    """Cut the same window out of both photos: low and high, each (h, w, 3) uint8.
+def cut(pair: Pair, window: Window, rng: np.random.Generator, synthetic: float = 0.0) -> Crops:
+    """Cut the same window out of both photos.
 
-    `rng` is drawn from only where the dark photo has to be synthesised.
+    `rng` is drawn from only where a dark photo has to be, or may be, synthesised.
+
+    Args:
+        synthetic: probability of making the dark photo of the normal one though there is a real
+            one. It is darker by anything from very much to nothing.
     """
     high = pair.high[window]
     if pair.low is None:
-        return darken(high, random_low_light(rng), rng), high
-    return pair.low[window], high
+        light = random_low_light(rng)
+    elif synthetic and rng.random() < synthetic:
+        light = random_low_light(rng, brightest=UNCHANGED)
+    else:
+        return Crops(pair.low[window], high, pair.low_thumbnail)
+    without_noise = replace(light, shot_noise=0.0, read_noise=0.0)
+    thumbnail = darken(pair.high_thumbnail, without_noise, rng)
+    return Crops(darken(high, light, rng), high, thumbnail)
 
 
-def random_crop(pair: Pair, crop: int, rng: np.random.Generator) -> tuple[Pixels, Pixels]:
+def random_crop(pair: Pair, crop: int, rng: np.random.Generator, synthetic: float = 0.0) -> Crops:
     """Cut a random square out of both photos, flipped and quarter-turned at random."""
     height, width = pair.high.shape[:2]
     top, left = rng.integers(height - crop + 1), rng.integers(width - crop + 1)
-    low, high = cut(pair, np.s_[top : top + crop, left : left + crop], rng)
+    crops = cut(pair, np.s_[top : top + crop, left : left + crop], rng, synthetic)
+    crops = crops._replace(thumbnail=random_view(crops.thumbnail, rng))
     turns = int(rng.integers(4))
-    low, high = np.rot90(low, turns), np.rot90(high, turns)
-    return (low[:, ::-1], high[:, ::-1]) if rng.integers(2) else (low, high)
+    turned = Crops(*(np.rot90(image, turns) for image in crops))
+    return Crops(*(image[:, ::-1] for image in turned)) if rng.integers(2) else turned
 
 
-def central_crop(pair: Pair, crop: int, rng: np.random.Generator) -> tuple[Pixels, Pixels]:
+def random_view(thumbnail: Pixels, rng: np.random.Generator) -> Pixels:
+    """Take most of a thumbnail for the whole, so that networks can't learn photos by heart."""
+    side = int(rng.integers(SMALLEST_VIEW, THUMBNAIL_SIZE + 1))
+    left, top = rng.integers(THUMBNAIL_SIZE - side + 1, size=2).tolist()
+    part = (left, top, left + side, top + side)
+    view = Image.fromarray(thumbnail).resize(
+        (THUMBNAIL_SIZE, THUMBNAIL_SIZE), Image.Resampling.BILINEAR, part
+    )
+    return np.asarray(view)
+
+
+def central_crop(pair: Pair, crop: int, rng: np.random.Generator) -> Crops:
     """Cut the central square, or what there is of it, out of both photos."""
     height, width = pair.high.shape[:2]
     top, left = max(0, (height - crop) // 2), max(0, (width - crop) // 2)
@@ -167,26 +230,31 @@ def to_tensor(images: Sequence[Pixels]) -> Tensor:
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255.0
 
 
+def to_batch(crops: Sequence[Crops]) -> Batch:
+    """Stack crops of equal size."""
+    return Batch(*map(to_tensor, zip(*crops, strict=True)))
+
+
 def training_batches(
-    pairs: Sequence[Pair], crop: int, batch_size: int, rng: np.random.Generator
-) -> Iterator[tuple[Tensor, Tensor]]:
+    pairs: Sequence[Pair],
+    crop: int,
+    batch_size: int,
+    rng: np.random.Generator,
+    synthetic: float = 0.0,
+) -> Iterator[Batch]:
     """Yield one epoch: a random crop of every pair, in random order.
 
-    Yields:
-        low and high, each (b, 3, crop, crop) in [0, 1]; the last batch may be smaller.
+    The crops are squares of `crop` pixels; the last batch may be smaller. `synthetic` as in `cut`.
     """
     order = rng.permutation(len(pairs))
     for start in range(0, len(order), batch_size):
-        crops = [random_crop(pairs[k], crop, rng) for k in order[start : start + batch_size]]
-        yield to_tensor([low for low, _ in crops]), to_tensor([high for _, high in crops])
+        part = order[start : start + batch_size]
+        yield to_batch([random_crop(pairs[k], crop, rng, synthetic) for k in part])
 
 
-def validation_batches(
-    pairs: Sequence[Pair], crop: int, batch_size: int
-) -> Iterator[tuple[Tensor, Tensor]]:
+def validation_batches(pairs: Sequence[Pair], crop: int, batch_size: int) -> Iterator[Batch]:
     """Yield the central crop of every pair, the same at every call."""
     rng = np.random.default_rng(0)
     crops = [central_crop(pair, crop, rng) for pair in pairs]
     for start in range(0, len(crops), batch_size):
-        part = crops[start : start + batch_size]
-        yield to_tensor([low for low, _ in part]), to_tensor([high for _, high in part])
+        yield to_batch(crops[start : start + batch_size])

@@ -6,8 +6,11 @@ import torch
 from torch import Tensor
 
 from retinex.experiments import Experiment, Mode
-from retinex.training.losses import decom_loss, enhance_loss
-from retinex.training.networks import Decomposition, RetinexNet
+from retinex.training.build import Network
+from retinex.training.losses import decom_loss, enhance_loss, plus_loss
+from retinex.training.networks import Decomposition, RetinexNet, RetinexStages
+from retinex.training.pairs import Batch
+from retinex.training.plus_network import PlusNet
 
 
 class Phase(StrEnum):
@@ -19,21 +22,32 @@ class Phase(StrEnum):
     """Enhance-Net on L_enhance; Decom-Net is frozen."""
     JOIN = "join"
     """Both networks on L_decom + L_enhance."""
+    PLUS = "plus"
+    """PlusNet on its own loss."""
 
 
 Losses = dict[str, Tensor]
-"""The scalar losses a phase minimises the sum of, by name: "decom", "enhance"."""
+"""The scalar losses a phase minimises the sum of, by name: "decom", "enhance", "plus"."""
 
 
 def phases_of(experiment: Experiment) -> list[Phase]:
     """List the phases of `experiment` in order."""
-    return [Phase.DECOM, Phase.ENHANCE] if experiment.mode is Mode.SPLIT else [Phase.JOIN]
+    match experiment.mode:
+        case Mode.SPLIT:
+            return [Phase.DECOM, Phase.ENHANCE]
+        case Mode.JOIN:
+            return [Phase.JOIN]
+        case Mode.PLUS:
+            return [Phase.PLUS]
 
 
-def build_optimizer(
-    net: RetinexNet, phase: Phase, decom_lr: float, rel_lr: float
-) -> torch.optim.Adam:
-    """Adam over all the weights that `phase` trains, each network at its own learning rate."""
+def build_optimizer(net: Network, phase: Phase, decom_lr: float, rel_lr: float) -> torch.optim.Adam:
+    """Adam over all the weights that `phase` trains, each network at its own learning rate.
+
+    PlusNet's is `decom_lr`.
+    """
+    if isinstance(net, PlusNet):
+        return torch.optim.Adam(net.parameters(), decom_lr)
     groups = []
     if phase is not Phase.ENHANCE:
         groups.append({"params": list(net.decom.parameters()), "lr": decom_lr})
@@ -42,19 +56,17 @@ def build_optimizer(
     return torch.optim.Adam(groups)
 
 
-def phase_losses(
-    net: RetinexNet, phase: Phase, low: Tensor, high: Tensor, autocast: torch.autocast
-) -> Losses:
+def phase_losses(net: Network, phase: Phase, batch: Batch, autocast: torch.autocast) -> Losses:
     """Compute the losses of `phase` on a batch.
 
-    Args:
-        low: dark photos, (b, 3, h, w) in [0, 1].
-        high: the same scenes in normal light.
-        autocast: the networks run inside it; the losses are always computed in float32.
+    The networks run inside `autocast`; the losses are always computed in float32.
     """
+    if isinstance(net, PlusNet):
+        return _plus_losses(net, batch, autocast)
     if phase is Phase.ENHANCE:
-        return _enhance_losses(net, low, high, autocast)
+        return _enhance_losses(net, batch, autocast)
 
+    low, high, _ = batch
     with autocast:
         # One batch of twice the size is faster than two.
         both = net.decom(torch.cat([low, high]))
@@ -68,13 +80,20 @@ def phase_losses(
     return losses
 
 
-def _enhance_losses(net: RetinexNet, low: Tensor, high: Tensor, autocast: torch.autocast) -> Losses:
+def _plus_losses(net: PlusNet, batch: Batch, autocast: torch.autocast) -> Losses:
+    with autocast:
+        stages = net(batch.low, batch.thumbnail)
+    in_float = RetinexStages(*(stage.float() for stage in stages))
+    return {"plus": plus_loss(in_float, batch.low, batch.high)}
+
+
+def _enhance_losses(net: RetinexNet, batch: Batch, autocast: torch.autocast) -> Losses:
     with autocast:
         with torch.no_grad():
-            of_low = net.decom(low)
+            of_low = net.decom(batch.low)
         enhanced_illumination = net.brighten(of_low)
     reflectance = of_low.reflectance.float()
-    return {"enhance": enhance_loss(reflectance, enhanced_illumination.float(), high)}
+    return {"enhance": enhance_loss(reflectance, enhanced_illumination.float(), batch.high)}
 
 
 def _halves(batch: Tensor) -> tuple[Tensor, ...]:

@@ -1,0 +1,183 @@
+"""PlusNet, the network of `retinex_plus`.
+
+The project's own: it makes RetinexNet's stages R, I, Î and R · Î by one small U-Net that works at
+half the photo's size, for a tenth of the cost. What concerns the photo as a whole, such as how
+bright it shall become, it decides by a thumbnail. All else is local, so that tiles of a large photo
+come out as they would in one pass.
+
+All maps are float tensors of shape (batch, channels, height, width); photos have values in [0, 1].
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from retinex.thumbnail import THUMBNAIL_SIZE
+from retinex.training.networks import RetinexStages, conv3x3, crop_to, initialise
+
+HALF, QUARTER, EIGHTH = 32, 64, 96
+"""Channels of the feature maps at a half, a quarter and an eighth of the photo's size."""
+CONTEXT = 128
+"""Length of the vector that describes the whole photo."""
+STRIDE = 8
+"""Photos are padded to multiples of this; shifts by it commute with the network."""
+RECEPTIVE_RADIUS = 2 * 8 + 4 * 6 + 8 * 6 + (STRIDE - 1)
+"""Bound of the distance, in pixels, that the network sees: at each scale its pixels' size times
+the number of 3×3 convolutions, and the distance within a pixel of the coarsest scale."""
+MIDDLE_GRAY = 0.4
+"""Mean that photos are brought to before the network sees them."""
+DARKEST_MEAN = 0.01
+"""Photos of a lower mean are taken to have this one."""
+DARKEST_ILLUMINATION = 1 / 255
+
+
+class PlusNet(nn.Module):
+    """U-Net with three scales of residual blocks; the thumbnail's description steers each block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.context = ContextEncoder()
+        self.input_conv = conv3x3(4 * 6, HALF)
+        self.half_down = Blocks(HALF, 1)
+        self.to_quarter = nn.Conv2d(HALF, QUARTER, kernel_size=2, stride=2)
+        self.quarter_down = Blocks(QUARTER, 1)
+        self.to_eighth = nn.Conv2d(QUARTER, EIGHTH, kernel_size=2, stride=2)
+        self.eighth = Blocks(EIGHTH, 3)
+        self.from_eighth = Up(EIGHTH, QUARTER)
+        self.quarter_up = Blocks(QUARTER, 2)
+        self.from_quarter = Up(QUARTER, HALF)
+        self.half_up = Blocks(HALF, 2)
+        self.output_conv = conv3x3(HALF, 4 * 6)
+        initialise(self)
+        start_as_identity(self)
+
+    def forward(self, photo: Tensor, thumbnail: Tensor | None = None) -> RetinexStages:
+        """Enhance `photo`, (b, 3, h, w) in [0, 1].
+
+        Args:
+            thumbnail: the whole photo that `photo` is a part of, (b, 3, 64, 64) in [0, 1]; None if
+                `photo` is the whole.
+        """
+        if thumbnail is None:
+            thumbnail = functional.adaptive_avg_pool2d(photo, THUMBNAIL_SIZE)
+        gain = MIDDLE_GRAY / thumbnail.mean(dim=(1, 2, 3), keepdim=True).clamp(min=DARKEST_MEAN)
+        context = self.context(compress(thumbnail * gain), gain)
+
+        padded = pad_to_stride(photo)
+        seen = torch.cat([compress(padded * gain), padded], dim=1)
+        half = self.half_down(self.input_conv(functional.pixel_unshuffle(seen, 2)), context)
+        quarter = self.quarter_down(self.to_quarter(half), context)
+        eighth = self.eighth(self.to_eighth(quarter), context)
+        quarter = self.quarter_up(self.from_eighth(eighth, quarter), context)
+        half = self.half_up(self.from_quarter(quarter, half), context)
+        heads = functional.pixel_shuffle(self.output_conv(half), 2)
+        return compose(photo, crop_to(heads, photo))
+
+
+def compose(photo: Tensor, heads: Tensor) -> RetinexStages:
+    """Make the stages of the network's six output channels.
+
+    R is measured, S / I, where the network trusts the photo, and painted by the network where the
+    photo is too dark and noisy for that: R = t · S / I + (1 − t) · painted.
+    """
+    painted, illumination, enhanced_illumination, trust = torch.split(heads, [3, 1, 1, 1], dim=1)
+    # Photos are darker than they shall become: I starts at 0.12, Î at 0.5.
+    illumination = torch.sigmoid(illumination - 2).clamp(min=DARKEST_ILLUMINATION)
+    enhanced_illumination = torch.sigmoid(enhanced_illumination)
+    trust = torch.sigmoid(trust)
+    reflectance = trust * photo / illumination + (1 - trust) * torch.sigmoid(painted)
+    output = reflectance * enhanced_illumination
+    return RetinexStages(reflectance, illumination, enhanced_illumination, output)
+
+
+class ContextEncoder(nn.Module):
+    """Describes the whole photo by one vector."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(
+            conv3x3(narrow, wide, stride=2) for narrow, wide in ((3, 32), (32, 64), (64, CONTEXT))
+        )
+        self.mix = nn.Linear(CONTEXT + 1, CONTEXT)
+
+    def forward(self, thumbnail: Tensor, gain: Tensor) -> Tensor:
+        """Return (b, CONTEXT).
+
+        Args:
+            thumbnail: evenly exposed, (b, 3, 64, 64).
+            gain: by how much it was brightened for that, (b, 1, 1, 1).
+        """
+        features = thumbnail
+        for conv in self.convs:
+            features = functional.relu(conv(features))
+        pooled = features.mean(dim=(2, 3))
+        vector: Tensor = self.mix(torch.cat([pooled, gain.flatten(1).log()], dim=1))
+        return functional.relu(vector)
+
+
+class Block(nn.Module):
+    """Residual block that a context scales and shifts (FiLM, Perez et al., AAAI 2018)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = conv3x3(channels, channels)
+        self.modulation = nn.Linear(CONTEXT, 2 * channels)
+        self.second = conv3x3(channels, channels)
+
+    def forward(self, features: Tensor, context: Tensor) -> Tensor:
+        """Refine `features`, (b, c, h, w), given `context`, (b, CONTEXT)."""
+        scale, shift = self.modulation(context)[:, :, None, None].chunk(2, dim=1)
+        changed: Tensor = self.second(functional.relu(self.first(features) * (1 + scale) + shift))
+        return features + changed
+
+
+class Blocks(nn.Module):
+    """Residual blocks in a row."""
+
+    def __init__(self, channels: int, count: int) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(Block(channels) for _ in range(count))
+
+    def forward(self, features: Tensor, context: Tensor) -> Tensor:
+        """Refine `features`, (b, c, h, w), given `context`, (b, CONTEXT)."""
+        for block in self.blocks:
+            features = block(features, context)
+        return features
+
+
+class Up(nn.Module):
+    """Doubles the size by a 1×1 convolution and pixel shuffle; adds the skipped features."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, 4 * out_channels, kernel_size=1)
+
+    def forward(self, features: Tensor, skip: Tensor) -> Tensor:
+        """Grow `features` to the size of `skip` and add it."""
+        return functional.pixel_shuffle(self.conv(features), 2) + skip
+
+
+def start_as_identity(net: PlusNet) -> None:
+    """Let every block begin as the identity and all stages as flat: deep nets learn faster so."""
+    for module in net.modules():
+        if isinstance(module, Block):
+            nn.init.zeros_(module.second.weight)
+            nn.init.zeros_(module.modulation.weight)
+            nn.init.zeros_(module.modulation.bias)
+    nn.init.normal_(net.output_conv.weight, std=0.01)
+
+
+def compress(light: Tensor) -> Tensor:
+    """Return x / (1 + x), below 1 for any brightness (Reinhard et al., SIGGRAPH 2002)."""
+    return light / (1 + light)
+
+
+def pad_to_stride(photo: Tensor) -> Tensor:
+    """Repeat the last row and column until both sizes are multiples of the stride."""
+    for axis in (2, 3):
+        size = photo.shape[axis]
+        # Not -(-size // STRIDE): ONNX divides towards zero.
+        strides = (size + STRIDE - 1) // STRIDE
+        positions = torch.arange(strides * STRIDE, device=photo.device)
+        photo = photo.index_select(axis, positions.clamp(max=size - 1))
+    return photo
