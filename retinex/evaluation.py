@@ -20,6 +20,7 @@ from retinex.experiments import EXPERIMENTS
 from retinex.inference import TILE, Enhancement, Enhancer, ModelError
 from retinex.photo import LUMA, Pixels
 from retinex.stages import Stage
+from retinex.statistics import estimate_noise, find_flat_areas
 
 WHITE = 255
 SSIM_WINDOW = 7
@@ -37,8 +38,9 @@ class ImageScores:
     Attributes:
         experiment: name of the experiment.
         image: the pair's stem.
-        values: the numbers by name: "psnr", "ssim", "psnr_gt_mean", "seconds_per_megapixel" and
-            those of the extra measures.
+        values: the numbers by name: "psnr", "ssim", "psnr_gt_mean", "flat_noise",
+            "illumination_mean", "illumination_spread", "seconds_per_megapixel" and those of the
+            extra measures.
     """
 
     experiment: str
@@ -90,6 +92,16 @@ def psnr_gt_mean(output: Pixels, reference: Pixels) -> float:
     brightness = _mean_gray(output)
     scale = _mean_gray(reference) / brightness if brightness else 1.0
     return psnr((output * scale).clip(0, WHITE), reference)
+
+
+def flat_noise(output: Pixels, reference: Pixels) -> float:
+    """Noise that `output` has where `reference` is plain: standard deviation in steps of 255.
+
+    Of luma and of fine grain; blotches larger than a few pixels don't count. Both (h, w, 3). 0 if
+    nothing in the reference is plain.
+    """
+    luma = np.rint(output @ np.asarray(LUMA)).astype(np.uint8)
+    return estimate_noise(luma, find_flat_areas(reference))
 
 
 def _mean_gray(rgb: Pixels) -> float:
@@ -185,11 +197,15 @@ def score(
 ) -> dict[str, float]:
     """Compare one output with its reference, (h, w, 3) uint8; numbers by name."""
     output = enhancement.output
+    brightened = enhancement.stages[Stage.ENHANCED_ILLUMINATION] / WHITE
     megapixels = output.shape[0] * output.shape[1] / 1e6
     values = {
         "psnr": psnr(output, reference),
         "ssim": ssim(output, reference),
         "psnr_gt_mean": psnr_gt_mean(output, reference),
+        "flat_noise": flat_noise(output, reference),
+        "illumination_mean": float(brightened.mean()),
+        "illumination_spread": float(brightened.std()),
         "seconds_per_megapixel": enhancement.seconds / megapixels,
     }
     for measure in measures:

@@ -14,6 +14,12 @@ NOISE_KERNEL = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
 noise."""
 
 
+FLAT_WINDOW = 9
+"""Side of the squares, in pixels, that are looked at for plain areas."""
+FLAT_DEVIATION = 2.0
+"""Standard deviation, in steps of 255, of a plain area of a photo in normal light."""
+
+
 @dataclass(frozen=True)
 class Statistics:
     """Numbers of one picture.
@@ -43,13 +49,29 @@ def measure(rgb: Pixels) -> Statistics:
     )
 
 
-def estimate_noise(luma: Pixels) -> float:
+def estimate_noise(luma: Pixels, where: NDArray[np.bool_] | None = None) -> float:
     """Estimate the standard deviation of the noise in (h, w) uint8, in steps of 255.
 
     Immerkær, "Fast Noise Variance Estimation", 1996: the mean response to a kernel that ignores
     constant and linear areas. Fine texture counts as noise; 0 for pictures below 3×3 pixels.
+
+    Args:
+        where: (h, w), the pixels to estimate it from; all if None, 0 if there are none.
     """
     if min(luma.shape) < 3:
         return 0.0
-    response = np.asarray(cv2.filter2D(luma, cv2.CV_32F, NOISE_KERNEL))[1:-1, 1:-1]
-    return float(np.sqrt(np.pi / 2) / 6 * np.abs(response).mean())
+    response = np.abs(cv2.filter2D(luma, cv2.CV_32F, NOISE_KERNEL))[1:-1, 1:-1]
+    if where is not None:
+        response = response[where[1:-1, 1:-1]]
+    return float(np.sqrt(np.pi / 2) / 6 * response.mean()) if response.size else 0.0
+
+
+def find_flat_areas(rgb: Pixels) -> NDArray[np.bool_]:
+    """Tell where a picture, (h, w, 3) uint8, is plain: True in a map (h, w).
+
+    Plain is where luma varies by less than `FLAT_DEVIATION` within `FLAT_WINDOW` pixels.
+    """
+    luma = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.float64)
+    window = (FLAT_WINDOW, FLAT_WINDOW)
+    variance = cv2.blur(luma**2, window) - cv2.blur(luma, window) ** 2
+    return np.asarray(variance < FLAT_DEVIATION**2)
