@@ -19,6 +19,7 @@ Every batch, height and width from 1 up. `metadata_props` hold the experiment, t
 the licence, the project's version and what tiling needs: `receptive_radius` and `stride`.
 """
 
+import copy
 import json
 from pathlib import Path
 
@@ -26,17 +27,19 @@ import numpy as np
 import onnx
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from retinex import __version__
 from retinex.experiments import Experiment, Upsampling
 from retinex.photo import Pixels
 from retinex.stages import COMPUTED_STAGES
 from retinex.training.checkpoints import Facts, write_atomically
-from retinex.training.networks import RetinexNet
+from retinex.training.networks import Decomposition, RetinexNet, RetinexStages
+from retinex.training.rewrites import rewrite
 
 OPSET = 18
 BORDER = 8
-"""Pixels the photo is mirrored by on each side before the networks and cropped by after them.
+"""Pixels around the photo that the networks see but that aren't part of the result, at least.
 
 Their zero padding would otherwise show as a pale border. More than Decom-Net's receptive radius,
 and a multiple of Enhance-Net's stride, so that tiles stay on its grid.
@@ -47,17 +50,39 @@ SMALLEST_NORMAL = float(np.finfo(np.float32).tiny)
 
 
 def mirrored_positions(size: int) -> Tensor:
-    """Index an axis of `size` pixels with `BORDER` more at both ends, mirrored at the edges.
+    """Index an axis of `size` pixels with those of its border, mirrored at the edges.
 
-    Axes shorter than the border repeat their last pixel where the mirror image ends.
+    The border's outermost pixels are left out. Axes shorter than the border repeat their last pixel
+    where the mirror image ends.
     """
     last = size - 1
-    positions = torch.arange(-BORDER, size + BORDER).abs()
+    whole_strides = (size + STRIDE - 1) // STRIDE * STRIDE
+    positions = torch.arange(1 - BORDER, whole_strides + BORDER - 1).abs()
     return (last - (last - positions).abs()).clamp(min=0)
 
 
+def add_border(maps: Tensor) -> Tensor:
+    """Surround float (b, c, h, w) maps with their mirror image and, outermost, one pixel of 0.
+
+    There are `BORDER` pixels at the top and left; at the bottom and right up to `STRIDE` - 1 more,
+    to make sizes multiples of `STRIDE`. The zeros make the networks' zero padding begin within the
+    border, which `retinex.training.rewrites` needs to be exact.
+    """
+    mirrored = maps.index_select(2, mirrored_positions(maps.shape[2]))
+    mirrored = mirrored.index_select(3, mirrored_positions(maps.shape[3]))
+    return functional.pad(mirrored, (1, 1, 1, 1))
+
+
+def crop_border(maps: Tensor, height: int, width: int) -> Tensor:
+    """Undo `add_border` on maps of a photo of `height` × `width` pixels."""
+    return maps[:, :, BORDER : BORDER + height, BORDER : BORDER + width]
+
+
 class PortableRetinexNet(nn.Module):
-    """RetinexNet on 8-bit images of channels-last layout: what an ONNX file computes."""
+    """RetinexNet on 8-bit images of channels-last layout: what an ONNX file computes.
+
+    Each of the two networks sees its input with a border.
+    """
 
     def __init__(self, net: RetinexNet) -> None:
         super().__init__()
@@ -66,16 +91,23 @@ class PortableRetinexNet(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """Enhance `image`, uint8 (b, h, w, 3), into the four outputs of the contract."""
         height, width = image.shape[1], image.shape[2]
-        bordered = image.index_select(1, mirrored_positions(height))
-        bordered = bordered.index_select(2, mirrored_positions(width))
-        stages = self.net(bordered.permute(0, 3, 1, 2).float() / 255.0)
-        return tuple(to_image(stage, height, width) for stage in stages)
+        photo = image.permute(0, 3, 1, 2).float() / 255.0
+        decomposition = Decomposition(
+            *(crop_border(factor, height, width) for factor in self.net.decom(add_border(photo)))
+        )
+        if self.net.enhance is None:
+            enhanced_illumination = torch.ones_like(decomposition.illumination)
+        else:
+            bordered = Decomposition(*map(add_border, decomposition))
+            enhanced_illumination = crop_border(self.net.enhance(bordered), height, width)
+        output = decomposition.reflectance * enhanced_illumination
+        stages = RetinexStages(*decomposition, enhanced_illumination, output)
+        return tuple(map(to_image, stages))
 
 
-def to_image(stage: Tensor, height: int, width: int) -> Tensor:
-    """Crop the border off a float (b, c, h, w) stage and make it uint8 (b, h, w, c)."""
-    cropped = stage[:, :, BORDER : BORDER + height, BORDER : BORDER + width]
-    return (cropped.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8).permute(0, 2, 3, 1)
+def to_image(stage: Tensor) -> Tensor:
+    """Make a float (b, c, h, w) stage uint8 (b, h, w, c)."""
+    return (stage.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8).permute(0, 2, 3, 1)
 
 
 def receptive_radius(experiment: Experiment) -> int:
@@ -100,12 +132,15 @@ def flush_denormals(net: nn.Module) -> None:
             parameter[parameter.abs() < SMALLEST_NORMAL] = 0.0
 
 
-def export_onnx(net: RetinexNet, experiment: Experiment, facts: Facts, path: Path) -> None:
+def export_onnx(
+    net: RetinexNet, experiment: Experiment, facts: Facts, path: Path, as_trained: bool = False
+) -> None:
     """Write `net` to `path` under the contract above; equal inputs give equal bytes.
 
-    Denormal weights of `net` are set to 0.
+    What is written is `net` as rewritten by `retinex.training.rewrites`, unless `as_trained`.
+    Denormal weights become 0.
     """
-    portable = PortableRetinexNet(net).eval()
+    portable = PortableRetinexNet(copy.deepcopy(net) if as_trained else rewrite(net)).eval()
     flush_denormals(portable)
     # A batch of 2 at an odd size: the exporter would take 1 or a multiple of 8 for a constant.
     example = torch.zeros(2, 37, 51, 3, dtype=torch.uint8)
