@@ -2,14 +2,14 @@
 
 One experiment's weights are exported without rewrites, then with one more after another. All of
 them run in this process, turn by turn, on one thread and timed in processor time, so that other
-programs disturb little; the median of the ratios within a turn counts. Memory is that of a fresh
-process after one run, less that of one that only opened the file.
+programs disturb little; the median of the ratios within a turn counts. Memory is what
+a first run adds to the peak of a fresh process (on Linux).
 """
 
 import argparse
 import copy
-import multiprocessing
-import resource
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -26,6 +26,17 @@ from retinex.training.rewrites import (
     merge_first_convolutions,
 )
 
+MEASURE_PEAK = """
+import re, sys, numpy, onnxruntime
+def peak():
+    return int(re.search(r"VmHWM:\\s*(\\d+)", open("/proc/self/status").read())[1])
+session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
+before = peak()
+session.run(None, {"image": numpy.zeros((1, *map(int, sys.argv[2:]), 3), numpy.uint8)})
+print((peak() - before) * 1024)
+"""
+"""Not `ru_maxrss`: a process inherits that from the one that starts it."""
+
 
 def main() -> None:
     """Export the variants, time them and print a table."""
@@ -38,7 +49,7 @@ def main() -> None:
         print(f"{args.weights.stem}, {args.size[0]}×{args.size[1]} pixels, one thread")
         for name, times in seconds.items():
             ratio = np.median(plain / times)
-            memory = peak_memory(files[name], image) / 2**20
+            memory = peak_memory(files[name], args.size) / 2**20
             print(f"{name:42} {np.median(times):6.2f} s {ratio:6.2f}× {memory:6.0f} MB")
 
 
@@ -80,18 +91,11 @@ def time_in_turns(files: dict[str, Path], image: Pixels, turns: int) -> dict[str
     return seconds
 
 
-def peak_memory(file: Path, image: Pixels) -> int:
-    """Bytes that a first run adds to a fresh process at its peak."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(measure_peak, (file, image))
-
-
-def measure_peak(file: Path, image: Pixels) -> int:
-    """Measure in this process, which must be fresh."""
-    session = open_session(file)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    session.run(None, {"image": image})
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+def peak_memory(file: Path, size: tuple[int, int]) -> int:
+    """Bytes that a first run adds to a fresh process, without PyTorch, at its peak."""
+    command = [sys.executable, "-c", MEASURE_PEAK, str(file), *map(str, size)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return int(done.stdout)
 
 
 def parse_arguments() -> argparse.Namespace:
