@@ -16,6 +16,7 @@ from torch import Tensor
 from retinex.experiments import EXPERIMENTS
 from retinex.training.losses import decom_loss
 from retinex.training.networks import RetinexNet
+from retinex.training.pairs import Batch
 from retinex.training.phases import Phase, build_optimizer, phase_losses
 from retinex.training.precision import (
     Precision,
@@ -72,11 +73,14 @@ def our_step(low: Tensor, high: Tensor, precision: Precision) -> Callable[[], No
     net = new_network(low.device).to(memory_format=torch.channels_last)
     optimizer = build_optimizer(net, Phase.DECOM, LEARNING_RATE, LEARNING_RATE)
     autocast = autocast_for(precision, low.device)
-    low = low.contiguous(memory_format=torch.channels_last)
-    high = high.contiguous(memory_format=torch.channels_last)
+    batch = Batch(  # the thumbnail is for PlusNet
+        low.contiguous(memory_format=torch.channels_last),
+        high.contiguous(memory_format=torch.channels_last),
+        thumbnail=low[:, :, :64, :64],
+    )
 
     def step() -> None:
-        losses = phase_losses(net, Phase.DECOM, low, high, autocast)
+        losses = phase_losses(net, Phase.DECOM, batch, autocast)
         optimizer.zero_grad()
         losses["decom"].backward()
         optimizer.step()

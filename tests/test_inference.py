@@ -144,6 +144,26 @@ def test_tiles_leave_no_seams(
         assert np.abs(difference).max() <= 1, stage
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells the peak")
+def test_memory_is_that_of_a_tile() -> None:
+    """More pixels take no more memory than they and their stages are large."""
+    code = (
+        "import numpy, retinex\n"
+        "from retinex import inference\n"
+        "inference.TILE = 64\n"
+        "for side in (192, 1024):\n"
+        "    result = retinex.enhance(numpy.zeros((side, side, 3), numpy.uint8), device='cpu')\n"
+        "    print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])\n"
+    )
+    root = Path(retinex.__file__).parent.parent
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+    small, large = (int(kilobytes) * 1024 for kilobytes in done.stdout.split())
+    # The array, its copy and 8 bytes a pixel of stages; one feature map of 64 channels takes 256.
+    in_and_out = (3 + 3 + 8) * 1024**2
+    assert large - small < in_and_out + 16 * 2**20
+
+
 def test_threads_share_an_enhancer() -> None:
     enhancer = load("split_resize")
     photos = [make_dark(40 + 7 * seed, 90 - 5 * seed, seed) for seed in range(8)]
@@ -186,6 +206,19 @@ def test_transparency_is_kept(tmp_path: Path) -> None:
     saved = np.asarray(Image.open(path))
     assert np.array_equal(saved[:, :, 3], alpha[:, :, 0])
     assert np.array_equal(saved[:, :, :3], result.output)
+
+
+def test_import_leaves_out_what_only_some_need() -> None:
+    code = (
+        "import sys, retinex\n"
+        "print(sorted({'cv2', 'torch', 'gradio', 'onnx', 'skimage', 'tqdm'} & set(sys.modules)))\n"
+        "print(retinex.adjust.__module__, retinex.Adjustments().strength)\n"
+    )
+    root = Path(retinex.__file__).parent.parent
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split("\n")[:2] == ["[]", "retinex.adjustments 1.0"]
 
 
 def test_enhancing_needs_neither_torch_nor_gradio() -> None:

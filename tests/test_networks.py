@@ -16,8 +16,9 @@ from retinex.training.networks import (
     crop_to,
     repeat_pixels,
 )
-from retinex.training.onnx_export import STRIDE, receptive_radius
+from retinex.training.onnx_export import receptive_radius
 from retinex.training.plus_network import PlusNet
+from retinex.training.portable import STRIDE
 
 SIZES = [(1, 1), (1, 7), (2, 2), (7, 5), (8, 8), (33, 47), (97, 97), (16, 1)]
 WITHOUT_ENHANCE_NET = [e for e in EXPERIMENTS.values() if e.ignore_enhance]

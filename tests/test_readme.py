@@ -17,6 +17,12 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 TINY = {
     "train.py": ["-e", "1", "--crop", "16", "--batch_size", "2"],
+    "benchmarks/inference_speed.py": ["--turns", "1", "--size", "8", "8"],
+    "benchmarks/photo_sizes.py": ["--megapixels", "0.01"],
+    "benchmarks/rewrites.py": [
+        "checkpoints/join_ignore_enhance.safetensors",
+        *("--turns", "1", "--size", "8", "8"),
+    ],
     "benchmarks/training_speed.py": ["--turns", "1", "--batch_size", "1", "--crop", "16"],
 }
 """Arguments added to README's commands so that they end soon; later ones override earlier ones."""

@@ -21,120 +21,34 @@ it, as `retinex.thumbnail` does. `metadata_props` hold the experiment, the train
 the licence, the project's version and what tiling needs: `receptive_radius` and `stride`.
 """
 
+import copy
 import json
 from pathlib import Path
 
 import numpy as np
 import onnx
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from retinex import __version__
 from retinex.experiments import Experiment, Mode, Upsampling
 from retinex.photo import Pixels
 from retinex.stages import COMPUTED_STAGES
 from retinex.thumbnail import THUMBNAIL_SIZE
-from retinex.training import plus_network
 from retinex.training.build import Network
 from retinex.training.checkpoints import Facts, write_atomically
-from retinex.training.networks import RetinexNet
-from retinex.training.plus_network import PlusNet
+from retinex.training.plus_network import RECEPTIVE_RADIUS, PlusNet
+from retinex.training.portable import STRIDE, build_portable
+from retinex.training.rewrites import rewrite
 
 OPSET = 18
-BORDER = 8
-"""Pixels the photo is mirrored by on each side before the networks and cropped by after them.
-
-Their zero padding would otherwise show as a pale border. More than Decom-Net's receptive radius,
-and a multiple of Enhance-Net's stride, so that tiles stay on its grid.
-"""
-STRIDE = 8
-"""All networks halve the size up to three times: shifts by this many pixels commute with them."""
 SMALLEST_NORMAL = float(np.finfo(np.float32).tiny)
-
-
-def mirrored_positions(size: int) -> Tensor:
-    """Index an axis of `size` pixels with `BORDER` more at both ends, mirrored at the edges.
-
-    Axes shorter than the border repeat their last pixel where the mirror image ends.
-    """
-    last = size - 1
-    positions = torch.arange(-BORDER, size + BORDER).abs()
-    return (last - (last - positions).abs()).clamp(min=0)
-
-
-class PortableRetinexNet(nn.Module):
-    """RetinexNet on 8-bit images of channels-last layout: what an ONNX file computes."""
-
-    def __init__(self, net: RetinexNet) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """Enhance `image`, uint8 (b, h, w, 3), into the four outputs of the contract."""
-        height, width = image.shape[1], image.shape[2]
-        stages = self.net(to_bordered_tensor(image))
-        return tuple(to_image(stage, height, width) for stage in stages)
-
-
-class PortablePlusNet(nn.Module):
-    """The same of PlusNet, which sees a thumbnail, too."""
-
-    def __init__(self, net: PlusNet) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, image: Tensor, thumbnail: Tensor) -> tuple[Tensor, ...]:
-        """Enhance `image`, uint8 (b, h, w, 3).
-
-        Args:
-            thumbnail: uint8 (b, 64, 64, 3) of the photos `image` is a tile of, or (0, 64, 64, 3) if
-                it is the whole.
-        """
-        height, width = image.shape[1], image.shape[2]
-        # Whichever comes first is used: no condition is needed.
-        thumbnails = torch.cat([thumbnail.float(), make_thumbnail(image)])[: image.shape[0]]
-        stages = self.net(to_bordered_tensor(image), thumbnails.permute(0, 3, 1, 2) / 255.0)
-        return tuple(to_image(stage, height, width) for stage in stages)
-
-
-def to_bordered_tensor(image: Tensor) -> Tensor:
-    """Turn uint8 (b, h, w, 3) to float (b, 3, h + 2 · BORDER, w + 2 · BORDER) in [0, 1]."""
-    bordered = image.index_select(1, mirrored_positions(image.shape[1]))
-    bordered = bordered.index_select(2, mirrored_positions(image.shape[2]))
-    return bordered.permute(0, 3, 1, 2).float() / 255.0
-
-
-def area_weights(size: int) -> Tensor:
-    """`retinex.thumbnail.area_weights` in PyTorch, for a size that isn't known at export."""
-    thumbnail = torch.arange(THUMBNAIL_SIZE)[:, None] * size
-    pixel = torch.arange(size)[None, :] * THUMBNAIL_SIZE
-    end = torch.minimum(pixel + THUMBNAIL_SIZE, thumbnail + size)
-    covered = (end - torch.maximum(pixel, thumbnail)).clamp(min=0).float()
-    return covered / covered.sum(dim=1, keepdim=True)
-
-
-def make_thumbnail(image: Tensor) -> Tensor:
-    """`retinex.thumbnail.make_thumbnail` in PyTorch: (b, h, w, 3) to (b, 64, 64, 3), rounded."""
-    of_rows, of_columns = area_weights(image.shape[1]), area_weights(image.shape[2])
-    planes = of_rows @ image.permute(0, 3, 1, 2).float() @ of_columns.T
-    return planes.permute(0, 2, 3, 1).round()
-
-
-def portable(net: Network) -> PortableRetinexNet | PortablePlusNet:
-    """Wrap a network so that it takes and gives what an ONNX file does."""
-    return PortablePlusNet(net) if isinstance(net, PlusNet) else PortableRetinexNet(net)
-
-
-def to_image(stage: Tensor, height: int, width: int) -> Tensor:
-    """Crop the border off a float (b, c, h, w) stage and make it uint8 (b, h, w, c)."""
-    cropped = stage[:, :, BORDER : BORDER + height, BORDER : BORDER + width]
-    return (cropped.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8).permute(0, 2, 3, 1)
 
 
 def receptive_radius(experiment: Experiment) -> int:
     """Bound the distance, in pixels, over which an input pixel can change an output pixel."""
     if experiment.mode is Mode.PLUS:
-        return plus_network.RECEPTIVE_RADIUS
+        return RECEPTIVE_RADIUS
     decom = 7  # seven 3×3 convolutions
     if experiment.ignore_enhance:
         return decom
@@ -155,12 +69,15 @@ def flush_denormals(net: nn.Module) -> None:
             parameter[parameter.abs() < SMALLEST_NORMAL] = 0.0
 
 
-def export_onnx(net: Network, experiment: Experiment, facts: Facts, path: Path) -> None:
+def export_onnx(
+    net: Network, experiment: Experiment, facts: Facts, path: Path, as_trained: bool = False
+) -> None:
     """Write `net` to `path` under the contract above; equal inputs give equal bytes.
 
-    Denormal weights of `net` are set to 0.
+    What is written is `net` as rewritten by `retinex.training.rewrites`, unless `as_trained`.
+    Denormal weights become 0.
     """
-    module = portable(net).eval()
+    module = build_portable(copy.deepcopy(net) if as_trained else rewrite(net)).eval()
     flush_denormals(module)
     # A batch of 2 at an odd size: the exporter would take 1 or a multiple of 8 for a constant.
     inputs = {"image": torch.zeros(2, 37, 51, 3, dtype=torch.uint8)}
@@ -239,4 +156,4 @@ def run_in_torch(net: Network, image: Pixels) -> list[Pixels]:
     inputs = [torch.from_numpy(image)]
     if isinstance(net, PlusNet):
         inputs.append(torch.empty(0, THUMBNAIL_SIZE, THUMBNAIL_SIZE, 3, dtype=torch.uint8))
-    return [output.numpy() for output in portable(net)(*inputs)]
+    return [output.numpy() for output in build_portable(net)(*inputs)]

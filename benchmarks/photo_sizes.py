@@ -1,0 +1,69 @@
+"""Time and memory of one photo in a fresh process, by its size.
+
+For each size, a process imports the package, opens the networks and enhances one photo; it reports
+seconds of each of these steps, seconds per megapixel and its resident memory at its peak. Memory
+includes the photo (held twice: the array and the decoded photo) and all its stages, 14 bytes a
+pixel.
+"""
+
+import argparse
+import multiprocessing
+import re
+import time
+from pathlib import Path
+
+
+def main() -> None:
+    """Enhance a photo of each size, each in a new process, and print a table."""
+    args = parse_arguments()
+    print("megapixels   import     open  enhance  s/megapixel  peak memory")
+    for megapixels in args.megapixels:
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            imported, opened, enhanced, peak = pool.apply(
+                enhance_once, (megapixels, args.experiment, args.device)
+            )
+        print(
+            f"{megapixels:10.2f} {imported:6.2f} s {opened:6.2f} s {enhanced:6.2f} s "
+            f"{enhanced / megapixels:12.2f} {peak / 1e9:9.2f} GB",
+            flush=True,
+        )
+
+
+def enhance_once(megapixels: float, experiment: str, device: str) -> tuple[float, ...]:
+    """Return seconds to import, open and enhance, and bytes of memory at the peak."""
+    started = time.perf_counter()
+    import retinex
+
+    imported = time.perf_counter()
+    enhancer = retinex.Enhancer(experiment, device)
+    opened = time.perf_counter()
+
+    import numpy as np
+
+    height, width = round((megapixels * 2e6 / 3) ** 0.5), round((megapixels * 3e6 / 2) ** 0.5)
+    photo = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    seconds = enhancer.enhance(photo).seconds
+    return imported - started, opened - imported, seconds, peak_memory()
+
+
+def peak_memory() -> int:
+    """Largest resident memory this process has had, in bytes; 0 where the system isn't Linux.
+
+    Not `ru_maxrss`: a process inherits that from the one that starts it.
+    """
+    status = Path("/proc/self/status")
+    found = re.search(r"VmHWM:\s*(\d+)", status.read_text()) if status.exists() else None
+    return int(found[1]) * 1024 if found else 0
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Measure time and memory by a photo's size.")
+    parser.add_argument("--megapixels", type=float, nargs="+", default=[0.24, 1, 4])
+    parser.add_argument("--experiment", default="join_ignore_enhance")
+    parser.add_argument("--device", default="auto")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""What each rewrite of `retinex.training.rewrites` gains in onnxruntime on the CPU.
+
+One experiment's weights are exported without rewrites, then with one more after another. All of
+them run in this process, turn by turn, on one thread and timed in processor time, so that other
+programs disturb little; the median of the ratios within a turn counts. Memory is what
+a first run adds to the peak of a fresh process (on Linux).
+"""
+
+import argparse
+import copy
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from retinex.photo import Pixels
+from retinex.training.checkpoints import load_weights
+from retinex.training.networks import RetinexNet
+from retinex.training.onnx_export import export_onnx
+from retinex.training.rewrites import (
+    MergedEnhanceNet,
+    compute_factors_in_phases,
+    merge_first_convolutions,
+)
+
+MEASURE_PEAK = """
+import re, sys, numpy, onnxruntime
+def peak():
+    return int(re.search(r"VmHWM:\\s*(\\d+)", open("/proc/self/status").read())[1])
+session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
+before = peak()
+session.run(None, {"image": numpy.zeros((1, *map(int, sys.argv[2:]), 3), numpy.uint8)})
+print((peak() - before) * 1024)
+"""
+"""Not `ru_maxrss`: a process inherits that from the one that starts it."""
+
+
+def main() -> None:
+    """Export the variants, time them and print a table."""
+    args = parse_arguments()
+    image = np.random.default_rng(0).integers(0, 256, (1, *args.size, 3), dtype=np.uint8)
+    with tempfile.TemporaryDirectory() as folder:
+        files = export_variants(args.weights, Path(folder))
+        seconds = time_in_turns(files, image, args.turns)
+        plain = np.array(seconds[next(iter(files))])
+        print(f"{args.weights.stem}, {args.size[0]}×{args.size[1]} pixels, one thread")
+        for name, times in seconds.items():
+            ratio = np.median(plain / times)
+            memory = peak_memory(files[name], args.size) / 2**20
+            print(f"{name:42} {np.median(times):6.2f} s {ratio:6.2f}× {memory:6.0f} MB")
+
+
+def export_variants(weights: Path, folder: Path) -> dict[str, Path]:
+    """Export with no rewrite, with the first, with the first two…; return the files by name."""
+    net, experiment, facts = load_weights(weights)
+    if not isinstance(net, RetinexNet):
+        raise SystemExit(f"{weights}: only the Decom-Net/Enhance-Net pairs are rewritten")
+    variants = {"as trained": copy.deepcopy(net)}
+    merge_first_convolutions(net.decom)
+    variants["+ Decom-Net's first convolutions merged"] = copy.deepcopy(net)
+    compute_factors_in_phases(net.decom)
+    variants["+ Decom-Net's last convolution in phases"] = copy.deepcopy(net)
+    if net.enhance is not None:
+        net.add_module("enhance", MergedEnhanceNet(net.enhance))
+        variants["+ Enhance-Net merged, at half size"] = net
+    files = {}
+    for index, (name, variant) in enumerate(variants.items()):
+        files[name] = folder / f"{index}.onnx"
+        export_onnx(variant, experiment, facts, files[name], as_trained=True)
+    return files
+
+
+def open_session(file: Path) -> onnxruntime.InferenceSession:
+    """Open a file on one thread of the CPU."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+
+
+def time_in_turns(files: dict[str, Path], image: Pixels, turns: int) -> dict[str, list[float]]:
+    """Seconds of processor time of every turn, by name; the first turn warms up."""
+    sessions = {name: open_session(file) for name, file in files.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in files}
+    for turn in range(turns + 1):
+        for name, session in sessions.items():
+            started = time.process_time()
+            session.run(None, {"image": image})
+            if turn > 0:
+                seconds[name].append(time.process_time() - started)
+    return seconds
+
+
+def peak_memory(file: Path, size: tuple[int, int]) -> int:
+    """Bytes that a first run adds to a fresh process, without PyTorch, at its peak."""
+    command = [sys.executable, "-c", MEASURE_PEAK, str(file), *map(str, size)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return int(done.stdout)
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Measure what each rewrite at export gains.")
+    parser.add_argument(
+        "weights", nargs="?", type=Path, default=Path("checkpoints/join.safetensors")
+    )
+    parser.add_argument("--size", type=int, nargs=2, default=(400, 600), metavar=("H", "W"))
+    parser.add_argument("--turns", type=int, default=7)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""The networks on 8-bit images of channels-last layout: what an ONNX file computes."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from retinex.thumbnail import THUMBNAIL_SIZE
+from retinex.training.build import Network
+from retinex.training.networks import Decomposition, RetinexNet, RetinexStages
+from retinex.training.plus_network import PlusNet
+
+BORDER = 8
+"""Pixels around the photo that the networks see but that aren't part of the result, at least.
+
+Their zero padding would otherwise show as a pale border. More than Decom-Net's receptive radius,
+and a multiple of Enhance-Net's stride, so that tiles stay on its grid.
+"""
+STRIDE = 8
+"""All networks halve the size up to three times: shifts by this many pixels commute with them."""
+
+
+class PortableRetinexNet(nn.Module):
+    """RetinexNet on 8-bit images; each of its two networks sees its input with a border."""
+
+    def __init__(self, net: RetinexNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Enhance `image`, uint8 (b, h, w, 3), into the four outputs of the contract."""
+        height, width = image.shape[1], image.shape[2]
+        factors = self.net.decom(add_border(to_photo(image)))
+        decomposition = Decomposition(*(crop_border(factor, height, width) for factor in factors))
+        if self.net.enhance is None:
+            enhanced_illumination = torch.ones_like(decomposition.illumination)
+        else:
+            bordered = Decomposition(*map(add_border, decomposition))
+            enhanced_illumination = crop_border(self.net.enhance(bordered), height, width)
+        output = decomposition.reflectance * enhanced_illumination
+        stages = RetinexStages(*decomposition, enhanced_illumination, output)
+        return tuple(map(to_image, stages))
+
+
+class PortablePlusNet(nn.Module):
+    """PlusNet on 8-bit images: of a photo, or of a tile and the thumbnail of its photo."""
+
+    def __init__(self, net: PlusNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, image: Tensor, thumbnail: Tensor) -> tuple[Tensor, ...]:
+        """Enhance `image`, uint8 (b, h, w, 3).
+
+        Args:
+            thumbnail: uint8 (b, 64, 64, 3) of the photos `image` is a tile of, or (0, 64, 64, 3) if
+                it is the whole.
+        """
+        height, width = image.shape[1], image.shape[2]
+        # Whichever comes first is used: no condition is needed.
+        thumbnails = torch.cat([thumbnail, make_thumbnail(image)])[: image.shape[0]]
+        stages = self.net(add_border(to_photo(image)), to_photo(thumbnails))
+        return tuple(to_image(crop_border(stage, height, width)) for stage in stages)
+
+
+def build_portable(net: Network) -> PortableRetinexNet | PortablePlusNet:
+    """Wrap a network so that it takes and gives what an ONNX file does."""
+    return PortablePlusNet(net) if isinstance(net, PlusNet) else PortableRetinexNet(net)
+
+
+def to_photo(image: Tensor) -> Tensor:
+    """Make a uint8 (b, h, w, 3) image float (b, 3, h, w) in [0, 1]."""
+    return image.permute(0, 3, 1, 2).float() / 255.0
+
+
+def to_image(stage: Tensor) -> Tensor:
+    """Make a float (b, c, h, w) stage uint8 (b, h, w, c)."""
+    return (stage.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8).permute(0, 2, 3, 1)
+
+
+def mirrored_positions(size: int) -> Tensor:
+    """Index an axis of `size` pixels with those of its border, mirrored at the edges.
+
+    The border's outermost pixels are left out. Axes shorter than the border repeat their last pixel
+    where the mirror image ends.
+    """
+    last = size - 1
+    whole_strides = (size + STRIDE - 1) // STRIDE * STRIDE
+    positions = torch.arange(1 - BORDER, whole_strides + BORDER - 1).abs()
+    return (last - (last - positions).abs()).clamp(min=0)
+
+
+def add_border(maps: Tensor) -> Tensor:
+    """Surround float (b, c, h, w) maps with their mirror image and, outermost, one pixel of 0.
+
+    There are `BORDER` pixels at the top and left; at the bottom and right up to `STRIDE` - 1 more,
+    to make sizes multiples of `STRIDE`. The zeros make the networks' zero padding begin within the
+    border, which `retinex.training.rewrites` needs to be exact.
+    """
+    mirrored = maps.index_select(2, mirrored_positions(maps.shape[2]))
+    mirrored = mirrored.index_select(3, mirrored_positions(maps.shape[3]))
+    return functional.pad(mirrored, (1, 1, 1, 1))
+
+
+def crop_border(maps: Tensor, height: int, width: int) -> Tensor:
+    """Undo `add_border` on maps of a photo of `height` × `width` pixels."""
+    return maps[:, :, BORDER : BORDER + height, BORDER : BORDER + width]
+
+
+def area_weights(size: int) -> Tensor:
+    """`retinex.thumbnail.area_weights` in PyTorch, for a size that isn't known at export."""
+    thumbnail = torch.arange(THUMBNAIL_SIZE)[:, None] * size
+    pixel = torch.arange(size)[None, :] * THUMBNAIL_SIZE
+    end = torch.minimum(pixel + THUMBNAIL_SIZE, thumbnail + size)
+    covered = (end - torch.maximum(pixel, thumbnail)).clamp(min=0).float()
+    return covered / covered.sum(dim=1, keepdim=True)
+
+
+def make_thumbnail(image: Tensor) -> Tensor:
+    """`retinex.thumbnail.make_thumbnail` in PyTorch: uint8 (b, h, w, 3) to (b, 64, 64, 3)."""
+    of_rows, of_columns = area_weights(image.shape[1]), area_weights(image.shape[2])
+    planes = of_rows @ image.permute(0, 3, 1, 2).float() @ of_columns.T
+    return planes.permute(0, 2, 3, 1).round().to(torch.uint8)
