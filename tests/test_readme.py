@@ -105,6 +105,6 @@ def test_space_installs_the_gradio_that_is_tested() -> None:
     front_matter = README.split("---")[1]
     assert f"sdk_version: {version('gradio')}\n" in front_matter
     requirements = (ROOT / "requirements.txt").read_text()
-    assert f"gradio=={version('gradio')}\n" in requirements
+    assert f"gradio[mcp]=={version('gradio')}\n" in requirements
     assert f"onnxruntime-gpu=={version('onnxruntime-gpu')}\n" in requirements
     assert "torch" not in requirements.lower().replace("pytorch", "")

@@ -1,0 +1,40 @@
+() => {
+    // gradio's before/after slider listens to the mouse alone: arrow keys move its handle too.
+    const STEP = 0.05;
+
+    function move(handle, key) {
+        const area = handle.parentElement.getBoundingClientRect();
+        const grip = handle.getBoundingClientRect();
+        const start = grip.left + grip.width / 2;
+        const step = { ArrowLeft: -STEP, ArrowRight: STEP, Home: -1, End: 1 }[key] * area.width;
+        const end = Math.min(Math.max(start + step, area.left), area.right);
+        const at = (x) => ({ clientX: x, clientY: grip.top + grip.height / 2, view: window, bubbles: true });
+        handle.dispatchEvent(new MouseEvent("mousedown", at(start)));
+        window.dispatchEvent(new MouseEvent("mousemove", at(end)));
+        window.dispatchEvent(new MouseEvent("mouseup", at(end)));
+        handle.setAttribute("aria-valuenow", Math.round((100 * (end - area.left)) / area.width));
+    }
+
+    function prepare(slider) {
+        const [before, after] = slider.querySelectorAll("img");
+        if (before) before.alt = "Before: the dark photo";
+        if (after) after.alt = "After: the enhanced photo";
+        const handle = slider.querySelector("[data-testid=slider]");
+        if (!handle || handle.tabIndex === 0) return;
+        handle.tabIndex = 0;
+        handle.setAttribute("role", "slider");
+        handle.setAttribute("aria-label", "Border between before and after");
+        handle.setAttribute("aria-valuemin", 0);
+        handle.setAttribute("aria-valuemax", 100);
+        handle.setAttribute("aria-valuenow", 50);
+        handle.addEventListener("keydown", (event) => {
+            if (!["ArrowLeft", "ArrowRight", "Home", "End"].includes(event.key)) return;
+            event.preventDefault();
+            move(handle, event.key);
+        });
+    }
+
+    const slider = document.querySelector("#before-after");
+    new MutationObserver(() => prepare(slider)).observe(slider, { childList: true, subtree: true });
+    prepare(slider);
+};
