@@ -13,11 +13,11 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from retinex import (
     ModelError,
     Stage,
     adjust,
+    open_photo,
 )
 from retinex.demo_endpoints import add_endpoints
 from retinex.demo_facts import describe_output, draw_colour_legend
@@ -62,7 +63,8 @@ and the light on them, the **illumination**, and turn up the light.
 SECONDS_FILES_ARE_KEPT = 900
 LONGEST_QUEUE = 64
 ILLUMINATIONS = tuple(stage for stage in Stage if stage.channels == 1)
-GRID_TAB = "grid"
+EXAMPLE_LOCK = threading.Lock()
+"""Held while the example is enhanced, once for all visitors."""
 
 
 class Download(StrEnum):
@@ -118,15 +120,6 @@ def read_view(compared: str, *values: Any) -> View:
     switches, controls = values[: len(ILLUMINATIONS)], values[len(ILLUMINATIONS) :]
     coloured = tuple(stage for stage, on in zip(ILLUMINATIONS, switches, strict=True) if on)
     return View(compared, coloured, Adjustments(*controls))
-
-
-@dataclass(frozen=True)
-class Example:
-    """The example photo that is shown enhanced to whoever opens the page."""
-
-    results: Results
-    runs: dict[str, Future[None]]
-    """Done when the experiment of that name is in the results."""
 
 
 def main() -> None:
@@ -319,7 +312,7 @@ def add_stage_tab(
 
 def add_grid_tab() -> gr.Gallery:
     """Add the tab of all stages of all experiments, one row an experiment."""
-    with gr.Tab("All", id=GRID_TAB):
+    with gr.Tab("All", id="all"):
         return gr.Gallery(
             label="Every stage of every experiment: click one to see it large",
             columns=len(Stage),
@@ -346,14 +339,11 @@ def connect(page: Page, blocks: gr.Blocks, settings: Settings, folder: Path) -> 
         photo = open_upload(path, settings)
         results = Results(new_folder(folder), Path(path).stem, photo, view=read_view(*view))
         yield {page.results: results, page.stop: gr.Button(interactive=True)}
-        try:
-            results.reference = open_reference(reference, photo, settings)
-        except gr.Error as error:
-            gr.Warning(str(error.message), title=error.title)
+        set_reference(results, reference, settings)
         yield from run_experiments(page, results, settings)
 
     opening = blocks.load(
-        partial(open_example, page, settings, folder),
+        partial(open_example, page, prepare_example(folder), settings, folder),
         outputs=[*page.shown, page.status, page.results],
         show_progress="hidden",
         api_visibility="private",
@@ -418,29 +408,29 @@ def new_folder(folder: Path) -> Path:
     return Path(tempfile.mkdtemp(dir=folder))
 
 
-@cache
-def start_example(settings: Settings, folder: Path) -> Example:
-    """Begin to enhance the example, once for all visitors; the experiment shown first to begin."""
-    photo = open_upload(str(FIRST_EXAMPLE), settings)
+def order_experiments(first: str) -> list[str]:
+    """Name all experiments, the one that is looked at first."""
+    return sorted(EXPERIMENTS, key=lambda name: name != first)
+
+
+def prepare_example(folder: Path) -> Results:
+    """Open the example photo that is shown enhanced to whoever opens the page."""
     view = View(DEFAULT_EXPERIMENT, (), Adjustments())
-    results = Results(new_folder(folder), FIRST_EXAMPLE.stem, photo, view=view)
-
-    def run(name: str) -> None:
-        # Not on ZeroGPU, which is lent to visitors only.
-        add_enhancement(results, load_enhancer(name, settings).enhance(photo))
-
-    executor = ThreadPoolExecutor(max_workers=1)
-    names = sorted(EXPERIMENTS, key=lambda name: name != DEFAULT_EXPERIMENT)
-    return Example(results, {name: executor.submit(run, name) for name in names})
+    return Results(new_folder(folder), FIRST_EXAMPLE.stem, open_photo(FIRST_EXAMPLE), view)
 
 
-def open_example(page: Page, settings: Settings, folder: Path) -> Iterator[Update]:
-    """Show the example as far as it is enhanced; the visitor gets files of their own."""
-    example = start_example(settings, folder)
-    for run in example.runs.values():
-        run.result()
-        yield show(page, example.results)
-    results = example.results.copy(new_folder(folder))
+def open_example(
+    page: Page, example: Results, settings: Settings, folder: Path
+) -> Iterator[Update]:
+    """Show the example; the first visitor waits for its networks, the others find it done."""
+    for name in order_experiments(DEFAULT_EXPERIMENT):
+        with EXAMPLE_LOCK:
+            if name not in example.measured:
+                # Not on ZeroGPU, which is lent to visitors' own runs only.
+                enhancement = load_enhancer(name, settings).enhance(example.photo)
+                add_enhancement(example, enhancement)
+        yield show(page, example)
+    results = example.copy(new_folder(folder))  # the visitor's own, to adjust
     yield {
         **show(page, results),
         page.results: results,
@@ -457,7 +447,7 @@ def run_experiments(page: Page, results: Results, settings: Settings) -> Iterato
             raise RunStoppedError
         progress((tile, tiles), desc=title)
 
-    for name in sorted(EXPERIMENTS, key=lambda name: name != results.view.compared):
+    for name in order_experiments(results.view.compared):
         title = EXPERIMENTS[name].title
         number = f"{len(results.done) + 1} of {len(EXPERIMENTS)}"
         # Every update repeats the pictures before it: a closed tab keeps the last update only.
@@ -465,6 +455,8 @@ def run_experiments(page: Page, results: Results, settings: Settings) -> Iterato
         try:
             enhancement = run_networks(name, results.photo, settings, report)
         except RunStoppedError:
+            break
+        if results.stopped:
             break
         add_enhancement(results, enhancement)
     yield {
@@ -507,11 +499,19 @@ def score(
     """Compare the outputs with a reference, or no longer."""
     if results is None:
         return {page.before_after: gr.skip()}
-    results.reference = None
-    results.reference = open_reference(path, results.photo, settings)
+    set_reference(results, path, settings)
     results.view = view
     rewrite_outputs(results)
     return {**show(page, results), page.results: results}
+
+
+def set_reference(results: Results, path: str | None, settings: Settings) -> None:
+    """Open the reference; the visitor is told if it can't be used, and does without."""
+    results.reference = None
+    try:
+        results.reference = open_reference(path, results.photo, settings)
+    except gr.Error as error:
+        gr.Warning(error.message, title=error.title)
 
 
 def rewrite_outputs(results: Results) -> None:
@@ -570,16 +570,26 @@ def prepare_download(kind: Download, results: Results | None, experiment: str) -
 
 def delete_results(results: Results | None) -> None:
     """Delete a visitor's files, and end the run that adds to them."""
-
     if results is not None:
         results.stopped = True
         shutil.rmtree(results.folder, ignore_errors=True)
 
 
 def build_theme() -> gr.themes.Base:
-    """Neutral grays, which don't tint how photos look, and one warm accent."""
+    """Neutral grays, which don't tint how photos look, and one warm accent; text to WCAG AA."""
+    soft, soft_dark = "*neutral_600", "*neutral_300"
     return gr.themes.Default(
         primary_hue="amber", neutral_hue="stone", font=["system-ui", "sans-serif"]
+    ).set(
+        body_text_color_subdued=soft,
+        body_text_color_subdued_dark=soft_dark,
+        block_label_text_color=soft,
+        block_label_text_color_dark=soft_dark,
+        block_title_text_color=soft,
+        block_title_text_color_dark=soft_dark,
+        block_info_text_color=soft,
+        block_info_text_color_dark=soft_dark,
+        slider_color="*primary_600",
     )
 
 
