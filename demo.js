@@ -34,7 +34,19 @@
         });
     }
 
+    // Each example is a button with nothing but a picture in it; its file is called what it shows.
+    function nameExamples(examples) {
+        for (const button of examples.querySelectorAll("button")) {
+            const picture = button.querySelector("img");
+            const file = picture && decodeURIComponent(picture.src).split("/").pop();
+            if (file) button.setAttribute("aria-label", `Example: ${file.split(".")[0]}`);
+        }
+    }
+
     const slider = document.querySelector("#before-after");
-    new MutationObserver(() => prepare(slider)).observe(slider, { childList: true, subtree: true });
-    prepare(slider);
+    const examples = document.querySelector("#examples");
+    for (const [part, change] of [[slider, prepare], [examples, nameExamples]]) {
+        new MutationObserver(() => change(part)).observe(part, { childList: true, subtree: true });
+        change(part);
+    }
 };

@@ -47,7 +47,7 @@ from retinex.demo_networks import (
 )
 from retinex.device import usable_cores
 from retinex.inference import DEFAULT_EXPERIMENT, MODELS_FOLDER
-from retinex.quick_gradio import gr
+from retinex.quick_gradio import gr, gradio_mcp
 from retinex.results import Results, View
 
 ROOT = Path(__file__).parent
@@ -133,7 +133,8 @@ def main() -> None:
     # As Ctrl-C does, so that visitors' files are deleted when a server is stopped.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     with tempfile.TemporaryDirectory(prefix="retinex-", ignore_cleanup_errors=True) as folder:
-        os.environ["GRADIO_TEMP_DIR"] = str(Path(folder) / "uploads")
+        uploads = str(Path(folder) / "uploads")
+        os.environ["GRADIO_TEMP_DIR"] = gradio_mcp.DEFAULT_TEMP_DIR = uploads
         build_page(settings, Path(folder)).queue(max_size=LONGEST_QUEUE).launch(
             theme=build_theme(),
             css_paths=ROOT / "demo.css",
@@ -332,8 +333,7 @@ def connect(page: Page, blocks: gr.Blocks, settings: Settings, folder: Path) -> 
         path: str | None, reference: str | None, former: Results | None, *view: Any
     ) -> Iterator[Update]:
         delete_results(former)
-        device = describe_device(settings)
-        yield {**dict.fromkeys([*page.shown, page.results]), page.status: device}
+        yield {**clear(page), page.results: None, page.status: describe_device(settings)}
         if path is None:
             return
         photo = open_upload(path, settings)
@@ -538,6 +538,16 @@ def show(page: Page, results: Results) -> Update:
         if name == results.view.compared:
             update[page.before_after] = (files[Stage.INPUT], files[Stage.OUTPUT])
     return update
+
+
+def clear(page: Page) -> Update:
+    """Take everything of a photo off the page, the times above its pictures included."""
+    pictures = {
+        picture: gr.Image(None, label=EXPERIMENTS[name].title)
+        for row in page.pictures.values()
+        for name, picture in row.items()
+    }
+    return {**dict.fromkeys(page.shown), **pictures}
 
 
 def describe_results(results: Results, settings: Settings) -> str:

@@ -1,7 +1,6 @@
 """Make the screenshot at the top of README: the demo as it opens, in a real browser.
 
-`python examples/make_screenshot.py` needs Playwright and Chromium, as the tests do. The network
-of the page is its own: nothing but this server is asked.
+`python examples/make_screenshot.py` needs Playwright and Chromium, as the tests do.
 """
 
 import io
@@ -49,7 +48,7 @@ def photograph(address: str) -> bytes:
     """Return a PNG of the page once every experiment has run on the example."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=CHROMIUM_OPTIONS
+            executable_path=shutil.which("chromium"), args=CHROMIUM_OPTIONS, timeout=PATIENCE
         )
         page = browser.new_page(viewport={"width": SIZE[0], "height": SIZE[1]})
         page.set_default_timeout(PATIENCE)

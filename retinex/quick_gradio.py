@@ -15,5 +15,6 @@ def _find_no_file(_: Any) -> str:
 
 with patch.object(inspect, "getfile", _find_no_file):
     import gradio as gr
+    from gradio import mcp as gradio_mcp
 
-__all__ = ["gr"]
+__all__ = ["gr", "gradio_mcp"]

@@ -108,7 +108,9 @@ def server(demo: Server) -> str:
 def browser() -> Iterator[Browser]:
     arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=find_chromium(), args=arguments)
+        chromium = playwright.chromium.launch(
+            executable_path=find_chromium(), args=arguments, timeout=NETWORKS_TIMEOUT
+        )
         yield chromium
         chromium.close()
 
@@ -304,6 +306,8 @@ def test_accessible_to_everyone(page: Page) -> None:
 
 @pytest.mark.parametrize("page", SIZES, indirect=True)
 def test_nothing_jumps_while_results_arrive(page: Page, dark_photo: Path) -> None:
+    expect(page.locator("#photo input[type=file]")).to_be_attached()
+    page.evaluate("window.layoutShift = 0")  # of gradio's own start
     wait_for_example(page)
     upload(page, dark_photo)
     wait_for_all(page)
@@ -483,6 +487,7 @@ def test_readme_calls_the_demo_over_mcp(
     results: dict[str, Any] = {}
     block = readme_block("python", "from mcp").replace(README_ADDRESS, server)
     exec(compile(block, "README.md", "exec"), results)
+    assert not results["answer"].isError, results["answer"].content
     picture, *_ = [part for part in results["answer"].content if part.type == "image"]
     shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(picture.data))).convert("RGB"))
     expected = retinex.enhance("dark.jpg", "join").stages[Stage.REFLECTANCE]
@@ -495,7 +500,12 @@ def test_twenty_users_at_once_get_their_own_pictures(server: str, tmp_path: Path
         photo = tmp_path / f"{user}.png"
         colours = np.random.default_rng(user).integers(0, 40, (8, 8 + user, 3), dtype=np.uint8)
         Image.fromarray(colours).save(photo)
-        client = Client(server, verbose=False, download_files=str(tmp_path / str(user)))
+        client = Client(
+            server,
+            verbose=False,
+            download_files=str(tmp_path / str(user)),
+            httpx_kwargs={"timeout": NETWORKS_TIMEOUT},
+        )
         return photo, client.predict(handle_file(photo), "join", api_name="/enhance")[3]
 
     with ThreadPoolExecutor(20) as users:
