@@ -1,22 +1,25 @@
 """The demo: drop in a dark photo and see, stage by stage, what each experiment makes of it.
 
 `python demo.py` opens it in the browser; as a Hugging Face Space it starts by itself. Reading
-order: `main` → `build_page` lays the page out → `connect` says what happens when → `run_networks`
-takes a photo through the experiments, `readjust` answers the controls.
+order: `main` → `build_page` lays the page out → `connect` says what happens when →
+`run_experiments` takes a photo through the experiments, `readjust` answers the controls, `show`
+fills the page. What programs can call is in `retinex/demo_endpoints.py`; the looks are in
+`demo.css`.
 """
 
 import argparse
 import os
 import shutil
+import signal
+import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
-
-import gradio as gr
 
 from retinex import (
     EXPERIMENTS,
@@ -24,68 +27,56 @@ from retinex import (
     Device,
     DeviceError,
     Enhancement,
-    Enhancer,
     ModelError,
-    PhotoError,
     Stage,
     adjust,
     open_photo,
 )
+from retinex.demo_endpoints import add_endpoints
+from retinex.demo_facts import describe_output, draw_colour_legend
+from retinex.demo_networks import (
+    ONE_AT_A_TIME,
+    Settings,
+    describe_device,
+    load_enhancer,
+    new_message,
+    new_photo_input,
+    open_reference,
+    open_upload,
+    run_networks,
+)
 from retinex.device import usable_cores
 from retinex.inference import DEFAULT_EXPERIMENT, MODELS_FOLDER
-from retinex.photo import Photo, Pixels
-from retinex.results import Results
-from retinex.stages import COMPUTED_STAGES
-from retinex.statistics import HISTOGRAM_BINS, Statistics, measure
+from retinex.quick_gradio import gr, gradio_mcp
+from retinex.results import Results, View
 
-EXAMPLES_FOLDER = Path(__file__).parent / "examples"
+ROOT = Path(__file__).parent
+EXAMPLES_FOLDER = ROOT / "examples"
 FIRST_EXAMPLE = EXAMPLES_FOLDER / "coffee.jpg"
 TITLE = "Dark photos, brought to light"
 INTRO = f"""\
 # {TITLE}
 
-Drop in a dark photo. Neural networks split it into what things look like, the **reflectance**, and
-the light that falls on them, the **illumination**; brighten the light; and put both together again.
+Drop in a dark photo: neural networks take it apart into what things look like, the **reflectance**,
+and the light on them, the **illumination**, and turn up the light.
 """
 SECONDS_FILES_ARE_KEPT = 900
-LONGEST_QUEUE = 20
-CSS = """
-.gradio-container { max-width: 1440px !important; margin: 0 auto !important; }
-#status { min-height: 1.6em; }
-.facts { font-size: 0.85em; min-height: 7.5em; }
-.facts svg { width: 100%; height: 48px; display: block; }
-@media (max-width: 640px) {
-    #before-after, #before-after .slider-wrap { height: 280px !important; }
-}
-"""
-
-
-ONE_AT_A_TIME: dict[str, Any] = {"concurrency_id": "networks", "concurrency_limit": 1}
-"""For events that run networks: each uses all cores."""
+LONGEST_QUEUE = 64
+ILLUMINATIONS = tuple(stage for stage in Stage if stage.channels == 1)
+EXAMPLE_LOCK = threading.Lock()
+"""Held while the example is enhanced, once for all visitors."""
 
 
 class Download(StrEnum):
-    """What a visitor can take home."""
+    """What a visitor can take home, as its button calls it."""
 
     PNG = "PNG"
     JPEG = "JPEG"
-    ZIP = "All stages (zip)"
+    ZIP = "all stages (zip)"
 
-
-View = tuple[str, Adjustments]
-"""What a visitor looks at: the experiment compared in the slider, and the controls."""
 
 Update = dict[Any, Any]
 """New values by component, as gradio takes them."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the command line, or the environment on a server, decides."""
-
-    device: Device
-    models: Path
-    max_megapixels: float
 
 
 @dataclass(frozen=True)
@@ -93,13 +84,18 @@ class Page:
     """The parts of the page that events read and write."""
 
     photo: gr.Image
+    reference: gr.Image
     compared: gr.Radio
+    best_at: gr.Markdown
     before_after: gr.ImageSlider
     controls: tuple[gr.Slider, ...]
     """In the order of `Adjustments`' fields."""
+    colour_maps: dict[Stage, gr.Checkbox]
     status: gr.Markdown
+    stop: gr.Button
     pictures: dict[Stage, dict[str, gr.Image]]
     """By stage and name of the experiment."""
+    grid: gr.Gallery
     facts: dict[str, gr.HTML]
     """What is measured of each experiment's output."""
     downloads: dict[Download, tuple[gr.Button, gr.DownloadButton]]
@@ -108,10 +104,22 @@ class Page:
     """The visitor's `Results`, None before the first photo."""
 
     @property
+    def view(self) -> list[Any]:
+        """The parts that `read_view` reads."""
+        return [self.compared, *self.colour_maps.values(), *self.controls]
+
+    @property
     def shown(self) -> list[Any]:
         """All parts that show something of the photo."""
         pictures = [picture for row in self.pictures.values() for picture in row.values()]
-        return [self.before_after, *pictures, *self.facts.values()]
+        return [self.before_after, *pictures, self.grid, *self.facts.values()]
+
+
+def read_view(compared: str, *values: Any) -> View:
+    """Make a view of the values of `Page.view`."""
+    switches, controls = values[: len(ILLUMINATIONS)], values[len(ILLUMINATIONS) :]
+    coloured = tuple(stage for stage, on in zip(ILLUMINATIONS, switches, strict=True) if on)
+    return View(compared, coloured, Adjustments(*controls))
 
 
 def main() -> None:
@@ -122,63 +130,81 @@ def main() -> None:
             load_enhancer(name, settings)
     except (DeviceError, ModelError) as error:
         raise SystemExit(f"demo.py: {error}") from error
-    with tempfile.TemporaryDirectory(prefix="retinex-") as folder:
+    # As Ctrl-C does, so that visitors' files are deleted when a server is stopped.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    with tempfile.TemporaryDirectory(prefix="retinex-", ignore_cleanup_errors=True) as folder:
+        uploads = str(Path(folder) / "uploads")
+        os.environ["GRADIO_TEMP_DIR"] = gradio_mcp.DEFAULT_TEMP_DIR = uploads
         build_page(settings, Path(folder)).queue(max_size=LONGEST_QUEUE).launch(
             theme=build_theme(),
-            css=CSS,
+            css_paths=ROOT / "demo.css",
+            js=(ROOT / "demo.js").read_text(),
             inbrowser=not {"SPACE_ID", "GRADIO_SERVER_NAME", "CI"} & os.environ.keys(),
             max_file_size="200mb",
             run_history=False,
+            mcp_server=True,
+            footer_links=["api", "gradio", "settings"],
         )
 
 
 def build_page(settings: Settings, folder: Path) -> gr.Blocks:
     """Lay out the page and connect its parts; visitors' results go below `folder`."""
-    with gr.Blocks(title=TITLE, delete_cache=(SECONDS_FILES_ARE_KEPT,) * 2) as blocks:
+    with gr.Blocks(
+        title=TITLE, delete_cache=(SECONDS_FILES_ARE_KEPT,) * 2, analytics_enabled=False
+    ) as blocks:
         gr.Markdown(INTRO)
-        with gr.Row():
-            with gr.Column(scale=1, min_width=300):
+        with gr.Row(elem_id="workbench"):
+            with gr.Column(elem_id="choose", min_width=280):
                 photo = add_photo_input()
-                controls = add_controls()
-            with gr.Column(scale=2, min_width=300):
+            with gr.Column(elem_id="look", min_width=280):
                 before_after = gr.ImageSlider(
-                    enhance_first_example(settings),
                     label="Before | after",
                     format="png",
                     interactive=False,
-                    height=440,
+                    height=480,
                     elem_id="before-after",
                 )
                 compared = gr.Radio(
                     [(experiment.title, name) for name, experiment in EXPERIMENTS.items()],
                     value=DEFAULT_EXPERIMENT,
-                    label="Compare before and after with",
+                    label="Enhanced by",
                     elem_id="compared",
                 )
-                status = gr.Markdown(describe_device(settings), elem_id="status")
+                best_at = gr.Markdown(EXPERIMENTS[DEFAULT_EXPERIMENT].best_at, elem_id="best-at")
+                with gr.Row(elem_id="progress"):
+                    status = gr.Markdown(describe_device(settings), elem_id="status")
+                    stop = gr.Button("Stop", size="sm", interactive=False, elem_id="stop")
                 downloads = add_downloads()
+            with gr.Column(elem_id="adjust", min_width=280):
+                controls = add_controls()
+                reference = add_reference_input()
         facts: dict[str, gr.HTML] = {}
+        colour_maps: dict[Stage, gr.Checkbox] = {}
         with gr.Tabs(selected=Stage.OUTPUT.value):
-            pictures = {stage: add_stage_tab(stage, facts) for stage in Stage}
+            pictures = {stage: add_stage_tab(stage, colour_maps, facts) for stage in Stage}
+            grid = add_grid_tab()
         results = gr.State(
             None, time_to_live=SECONDS_FILES_ARE_KEPT, delete_callback=delete_results
         )
         page = Page(
-            photo, compared, before_after, controls, status, pictures, facts, downloads, results
+            photo=photo,
+            reference=reference,
+            compared=compared,
+            best_at=best_at,
+            before_after=before_after,
+            controls=controls,
+            colour_maps=colour_maps,
+            status=status,
+            stop=stop,
+            pictures=pictures,
+            grid=grid,
+            facts=facts,
+            downloads=downloads,
+            results=results,
         )
-        connect(page, settings, folder)
+        connect(page, blocks, settings, folder)
         add_endpoints(settings)
     return blocks
-
-
-def new_photo_input(**options: Any) -> gr.Image:
-    """Build an image input that hands on the file itself.
-
-    gr.Image would open it first, and fail without a message if it is broken.
-    """
-    photo = gr.Image(**options)
-    photo.preprocess = lambda payload: payload and payload.path  # type: ignore[method-assign]
-    return photo
 
 
 def add_photo_input() -> gr.Image:
@@ -186,14 +212,16 @@ def add_photo_input() -> gr.Image:
     photo = new_photo_input(
         label="Your photo",
         sources=["upload", "clipboard", "webcam"],
-        height=280,
+        height=240,
         elem_id="photo",
         alt_text="The photo you chose",
     )
+    paths = sorted(EXAMPLES_FOLDER.glob("*.jpg"))
     gr.Examples(
-        sorted(str(path) for path in EXAMPLES_FOLDER.glob("*.jpg")),
+        [str(path) for path in paths],
         inputs=photo,
         label="Or try one of these",
+        elem_id="examples",
         api_visibility="private",
     )
     return photo
@@ -217,91 +245,155 @@ def add_controls() -> tuple[gr.Slider, ...]:
     return controls
 
 
+def add_reference_input() -> gr.Image:
+    """Add the place for a photo of the same scene in normal light."""
+    with gr.Accordion("Score against a reference", open=False, elem_id="reference-box"):
+        gr.Markdown(
+            "The same scene in normal light, at the same size: each output gets its PSNR and SSIM."
+        )
+        return new_photo_input(
+            label="Reference photo",
+            sources=["upload", "clipboard"],
+            height=180,
+            elem_id="reference",
+            alt_text="The reference photo you chose",
+        )
+
+
 def add_downloads() -> dict[Download, tuple[gr.Button, gr.DownloadButton]]:
     """Add the buttons that take the compared experiment's output, or everything, home."""
-    with gr.Row():
+    with gr.Row(elem_id="downloads"):
         return {
             kind: (
-                gr.Button(f"Download {kind}", size="sm", elem_id=f"download-{kind.name}"),
+                gr.Button(
+                    f"Download {kind}", size="sm", min_width=100, elem_id=f"download-{kind.name}"
+                ),
                 gr.DownloadButton(visible="hidden", elem_id=f"link-{kind.name}"),
             )
             for kind in Download
         }
 
 
-def add_stage_tab(stage: Stage, facts: dict[str, gr.HTML]) -> dict[str, gr.Image]:
+def add_stage_tab(
+    stage: Stage, colour_maps: dict[Stage, gr.Checkbox], facts: dict[str, gr.HTML]
+) -> dict[str, gr.Image]:
     """Add the tab of one stage: the pictures of all experiments side by side.
 
-    The tab of the output gets what is measured of them too, which is added to `facts`.
+    An illumination gets its switch for colours, which is added to `colour_maps`; the output what
+    is measured of it, which is added to `facts`.
     """
     pictures: dict[str, gr.Image] = {}
-    with gr.Tab(stage.label, id=stage.value), gr.Row():
-        for name, experiment in EXPERIMENTS.items():
-            with gr.Column(min_width=260):
-                pictures[name] = gr.Image(
-                    label=experiment.title,
-                    type="filepath",
-                    image_mode=None,
-                    interactive=False,
-                    buttons=["download", "fullscreen"],
-                    height=300,
-                    elem_id=f"{stage}-{name}",
-                    alt_text=f"{stage.label} by the experiment “{experiment.title}”",
+    with gr.Tab(stage.label, id=stage.value):
+        if stage in ILLUMINATIONS:
+            with gr.Row(elem_classes="colour-row"):
+                colour_maps[stage] = gr.Checkbox(
+                    label="Show in colours", elem_id=f"colours-{stage}", container=False
                 )
-                if stage is Stage.OUTPUT:
-                    gr.Markdown(experiment.summary)
-                    facts[name] = gr.HTML(elem_id=f"facts-{name}", elem_classes="facts")
+                gr.HTML(draw_colour_legend())
+        with gr.Row():
+            for name, experiment in EXPERIMENTS.items():
+                with gr.Column(min_width=240):
+                    pictures[name] = gr.Image(
+                        label=experiment.title,
+                        type="filepath",
+                        image_mode=None,
+                        interactive=False,
+                        buttons=["download", "fullscreen"],
+                        height=260,
+                        elem_id=f"{stage}-{name}",
+                        alt_text=f"{stage.label} by the experiment “{experiment.title}”",
+                    )
+                    if stage is Stage.OUTPUT:
+                        facts[name] = gr.HTML(elem_id=f"facts-{name}", elem_classes="facts")
+                        gr.Markdown(
+                            f"{experiment.summary} {experiment.best_at}", elem_classes="about"
+                        )
     return pictures
 
 
-def connect(page: Page, settings: Settings, folder: Path) -> None:
+def add_grid_tab() -> gr.Gallery:
+    """Add the tab of all stages of all experiments, one row an experiment."""
+    with gr.Tab("All", id="all"):
+        return gr.Gallery(
+            label="Every stage of every experiment: click one to see it large",
+            columns=len(Stage),
+            object_fit="contain",
+            fit_columns=False,
+            height="auto",
+            buttons=["fullscreen"],
+            interactive=False,
+            elem_id="grid",
+        )
+
+
+def connect(page: Page, blocks: gr.Blocks, settings: Settings, folder: Path) -> None:
     """Say what happens when the visitor does something."""
 
     def run(
-        path: str | None,
-        former: Results | None,
-        compared: str,
-        *controls: float,
+        path: str | None, reference: str | None, former: Results | None, *view: Any
     ) -> Iterator[Update]:
         delete_results(former)
-        yield {
-            **dict.fromkeys([*page.shown, page.results]),
-            page.status: describe_device(settings),
-        }
-        if path is not None:
-            photo = open_upload(Path(path), settings)
-            results = Results(Path(tempfile.mkdtemp(dir=folder)), Path(path).stem, photo)
-            yield from run_networks(page, results, (compared, Adjustments(*controls)), settings)
+        yield {**clear(page), page.results: None, page.status: describe_device(settings)}
+        if path is None:
+            return
+        photo = open_upload(path, settings)
+        results = Results(new_folder(folder), Path(path).stem, photo, view=read_view(*view))
+        yield {page.results: results, page.stop: gr.Button(interactive=True)}
+        set_reference(results, reference, settings)
+        yield from run_experiments(page, results, settings)
 
+    opening = blocks.load(
+        partial(open_example, page, prepare_example(folder), settings, folder),
+        outputs=[*page.shown, page.status, page.results],
+        show_progress="hidden",
+        api_visibility="private",
+        concurrency_limit=None,
+    )
     running = page.photo.change(
         run,
-        inputs=[page.photo, page.results, page.compared, *page.controls],
-        outputs=[*page.shown, page.status, page.results],
+        inputs=[page.photo, page.reference, page.results, *page.view],
+        outputs=[*page.shown, page.status, page.stop, page.results],
         show_progress_on=page.status,
         api_visibility="private",
+        cancels=[opening],
         **ONE_AT_A_TIME,
     )
-    page.photo.clear(None, cancels=[running])
-    readjusting: dict[str, Any] = {
-        "fn": lambda results, compared, *controls: readjust(
-            page, results, (compared, Adjustments(*controls))
-        ),
-        "inputs": [page.results, page.compared, *page.controls],
-        "outputs": [
-            page.before_after,
-            *page.pictures[Stage.OUTPUT].values(),
-            *page.facts.values(),
-            page.results,
-        ],
+    gr.on(
+        [page.stop.click, page.photo.clear],
+        stop_run,
+        inputs=page.results,
+        queue=False,
+        show_progress="hidden",
+        api_visibility="private",
+    )
+    at_once: dict[str, Any] = {
         "show_progress": "hidden",
         "trigger_mode": "always_last",
         "api_visibility": "private",
         "concurrency_limit": usable_cores(),
     }
-    gr.on([page.compared.change, *(control.change for control in page.controls)], **readjusting)
+    readjusting: dict[str, Any] = at_once | {
+        "fn": lambda results, *view: readjust(page, results, read_view(*view)),
+        "inputs": [page.results, *page.view],
+        "outputs": [*page.shown, page.results],
+    }
+    gr.on([part.change for part in page.view], **readjusting)
     # What was moved while the networks ran.
     running.success(**readjusting)
-
+    page.compared.change(
+        lambda name: EXPERIMENTS[name].best_at,
+        page.compared,
+        page.best_at,
+        queue=False,
+        show_progress="hidden",
+        api_visibility="private",
+    )
+    page.reference.change(
+        lambda path, results, *view: score(page, path, results, read_view(*view), settings),
+        inputs=[page.reference, page.results, *page.view],
+        outputs=[*page.shown, page.results],
+        **at_once,
+    )
     for kind, (button, link) in page.downloads.items():
         button.click(
             partial(prepare_download, kind),
@@ -311,128 +403,171 @@ def connect(page: Page, settings: Settings, folder: Path) -> None:
         ).success(None, js=f"() => document.querySelector('#{link.elem_id}').click()")
 
 
-def add_endpoints(settings: Settings) -> None:
-    """Add what programs can call: /enhance and /compare.
-
-    gradio derives an endpoint from components and an event; these are never shown.
-    """
-    photo = new_photo_input(label="photo", visible=False)
-    experiment = gr.Dropdown(
-        list(EXPERIMENTS), value=DEFAULT_EXPERIMENT, label="experiment", visible=False
-    )
-    stages = [gr.Image(label=stage, format="png", visible=False) for stage in COMPUTED_STAGES]
-    outputs = [gr.Image(label=name, format="png", visible=False) for name in EXPERIMENTS]
-    details = gr.JSON(label="details", visible=False)
-
-    def enhance(photo: str, experiment: str) -> list[Any]:
-        """Brighten a dark photo with one experiment's networks.
-
-        Args:
-            photo: the photo.
-            experiment: name of the experiment.
-
-        Returns:
-            reflectance, illumination, enhanced illumination and output as PNG, and details: seconds
-            and device.
-        """
-        result = enhance_file(photo, experiment, settings)
-        return [*(result.stages[stage] for stage in COMPUTED_STAGES), describe_run(result)]
-
-    def compare(photo: str) -> list[Any]:
-        """Brighten a dark photo with every experiment's networks.
-
-        Args:
-            photo: the photo.
-
-        Returns:
-            the output of each experiment as PNG, and details by experiment: seconds and device.
-        """
-        results = [enhance_file(photo, name, settings) for name in EXPERIMENTS]
-        by_name = {result.experiment: describe_run(result) for result in results}
-        return [*(result.output for result in results), by_name]
-
-    button = gr.Button(visible=False)
-    button.click(
-        enhance, [photo, experiment], [*stages, details], api_name="enhance", **ONE_AT_A_TIME
-    )
-    button.click(compare, [photo], [*outputs, details], api_name="compare", **ONE_AT_A_TIME)
+def new_folder(folder: Path) -> Path:
+    """Make a folder for the results of one photo."""
+    return Path(tempfile.mkdtemp(dir=folder))
 
 
-def enhance_file(path: str, experiment: str, settings: Settings) -> Enhancement:
-    """Run one experiment; what is wrong with the photo becomes a message for the caller."""
-    return load_enhancer(experiment, settings).enhance(open_upload(Path(path), settings))
+def order_experiments(first: str) -> list[str]:
+    """Name all experiments, the one that is looked at first."""
+    return sorted(EXPERIMENTS, key=lambda name: name != first)
 
 
-def open_upload(path: Path, settings: Settings) -> Photo:
-    """Open a visitor's photo; what is wrong with it becomes a message for them."""
-    try:
-        # As bytes: messages don't name a path on the server.
-        return open_photo(path.read_bytes(), max_pixels=round(settings.max_megapixels * 1e6))
-    except PhotoError as error:
-        raise gr.Error(str(error), title="This photo can't be enhanced") from error
+def prepare_example(folder: Path) -> Results:
+    """Open the example photo that is shown enhanced to whoever opens the page."""
+    view = View(DEFAULT_EXPERIMENT, (), Adjustments())
+    return Results(new_folder(folder), FIRST_EXAMPLE.stem, open_photo(FIRST_EXAMPLE), view)
 
 
-def describe_run(result: Enhancement) -> dict[str, Any]:
-    """Say how long the networks took and what they ran on."""
-    return {
-        "seconds": round(result.seconds, 3),
-        "device": result.device,
-        "device_reason": result.device_reason,
+def open_example(
+    page: Page, example: Results, settings: Settings, folder: Path
+) -> Iterator[Update]:
+    """Show the example; the first visitor waits for its networks, the others find it done."""
+    for name in order_experiments(DEFAULT_EXPERIMENT):
+        with EXAMPLE_LOCK:
+            if name not in example.measured:
+                # Not on ZeroGPU, which is lent to visitors' own runs only.
+                enhancement = load_enhancer(name, settings).enhance(example.photo)
+                add_enhancement(example, enhancement)
+        yield show(page, example)
+    results = example.copy(new_folder(folder))  # the visitor's own, to adjust
+    yield {
+        **show(page, results),
+        page.results: results,
+        page.status: describe_results(results, settings),
     }
 
 
-def run_networks(page: Page, results: Results, view: View, settings: Settings) -> Iterator[Update]:
+def run_experiments(page: Page, results: Results, settings: Settings) -> Iterator[Update]:
     """Run the experiments one after the other, the compared one first; show each when done."""
     progress = gr.Progress()
-    compared, _ = results.view = view
-    # Every update repeats the pictures before it: a closed tab keeps the last update only.
-    shown: Update = {page.results: results}
-    for name in sorted(EXPERIMENTS, key=lambda name: name != compared):
+
+    def report(tile: int, tiles: int) -> None:
+        if results.stopped:
+            raise RunStoppedError
+        progress((tile, tiles), desc=title)
+
+    for name in order_experiments(results.view.compared):
         title = EXPERIMENTS[name].title
         number = f"{len(results.done) + 1} of {len(EXPERIMENTS)}"
-        yield {**shown, page.status: f"Running **{title}** ({number}) …"}
-        enhancement = load_enhancer(name, settings).enhance(
-            results.photo, lambda tile, tiles, title=title: progress((tile, tiles), desc=title)
-        )
-        results.add(enhancement)
-        shown |= {page.pictures[stage][name]: results.path(name, stage) for stage in Stage}
-        shown |= show_adjusted(page, results, enhancement, view)
-    yield {**shown, page.status: describe_results(results)}
+        # Every update repeats the pictures before it: a closed tab keeps the last update only.
+        yield {**show(page, results), page.status: f"Running **{title}** ({number}) …"}
+        try:
+            enhancement = run_networks(name, results.photo, settings, report)
+        except RunStoppedError:
+            break
+        if results.stopped:
+            break
+        add_enhancement(results, enhancement)
+    yield {
+        **show(page, results),
+        page.status: describe_results(results, settings),
+        page.stop: gr.Button(interactive=False),
+    }
+
+
+class RunStoppedError(Exception):
+    """The visitor doesn't want the rest of the experiments."""
+
+
+def stop_run(results: Results | None) -> None:
+    """Let a run end at its next tile."""
+    if results is not None:
+        results.stopped = True
+
+
+def add_enhancement(results: Results, enhancement: Enhancement) -> None:
+    """Add the stages of an experiment, and its output as the visitor wants to see it."""
+    results.add(enhancement)
+    results.write_adjusted(enhancement.experiment, adjust(enhancement, results.view.adjustments))
 
 
 def readjust(page: Page, results: Results | None, view: View) -> Update:
-    """Make the outputs anew from the stages, without running a network."""
+    """Show results in another view, without running a network."""
     if results is None or results.view == view:
         return {page.before_after: gr.skip()}
+    former, results.view = results.view, view
+    if former.adjustments != view.adjustments:
+        rewrite_outputs(results)
+    # The state is written again, so that it is kept for longer.
+    return {**show(page, results), page.results: results}
+
+
+def score(
+    page: Page, path: str | None, results: Results | None, view: View, settings: Settings
+) -> Update:
+    """Compare the outputs with a reference, or no longer."""
+    if results is None:
+        return {page.before_after: gr.skip()}
+    set_reference(results, path, settings)
     results.view = view
-    shown: Update = {page.results: results}  # written again, so that it is kept for longer
-    for name in list(results.done):  # another experiment may finish meanwhile
-        shown |= show_adjusted(page, results, results.load(name), view)
-    return shown
+    rewrite_outputs(results)
+    return {**show(page, results), page.results: results}
 
 
-def show_adjusted(page: Page, results: Results, enhancement: Enhancement, view: View) -> Update:
-    """Show the adjusted output of an experiment, and in the slider if it is the compared one."""
-    compared, adjustments = view
-    name = enhancement.experiment
-    output = adjust(enhancement, adjustments)
-    path = results.write_adjusted(name, output)
-    update: Update = {
-        page.pictures[Stage.OUTPUT][name]: path,
-        page.facts[name]: describe_output(results.statistics, measure(output)),
-    }
-    if name == compared:
-        update[page.before_after] = (results.path(name, Stage.INPUT), path)
+def set_reference(results: Results, path: str | None, settings: Settings) -> None:
+    """Open the reference; the visitor is told if it can't be used, and does without."""
+    results.reference = None
+    try:
+        results.reference = open_reference(path, results.photo, settings)
+    except gr.Error as error:
+        gr.Warning(error.message, title=error.title)
+
+
+def rewrite_outputs(results: Results) -> None:
+    """Adjust and measure the outputs anew."""
+    for name in list(results.measured):  # another experiment may finish meanwhile
+        results.write_adjusted(name, adjust(results.load(name), results.view.adjustments))
+
+
+def show(page: Page, results: Results) -> Update:
+    """Fill the page with the experiments that are done."""
+    names = [name for name in EXPERIMENTS if name in results.measured]
+    update: Update = {page.grid: []}
+    for name in names:
+        files = {stage: results.path(name, stage) for stage in Stage}
+        files[Stage.OUTPUT] = results.adjusted_path(name)
+        done, title = results.done[name], EXPERIMENTS[name].title
+        label = f"{title} · {done.seconds:.1f} s on {done.device.upper()}"
+        update[page.grid] += [(path, f"{title}: {stage.label}") for stage, path in files.items()]
+        for stage in results.view.coloured:
+            files[stage] = results.write_coloured(name, stage)
+        for stage, path in files.items():
+            update[page.pictures[stage][name]] = gr.Image(path, label=label)
+        update[page.facts[name]] = describe_output(results.statistics, results.measured[name])
+        if name == results.view.compared:
+            update[page.before_after] = (files[Stage.INPUT], files[Stage.OUTPUT])
     return update
+
+
+def clear(page: Page) -> Update:
+    """Take everything of a photo off the page, the times above its pictures included."""
+    pictures = {
+        picture: gr.Image(None, label=EXPERIMENTS[name].title)
+        for row in page.pictures.values()
+        for name, picture in row.items()
+    }
+    return {**dict.fromkeys(page.shown), **pictures}
+
+
+def describe_results(results: Results, settings: Settings) -> str:
+    """Say how large the photo is, how long its experiments took and what they ran on."""
+    height, width = results.photo.rgb.shape[:2]
+    seconds = sum(done.seconds for done in results.done.values())
+    count = f"{len(results.done)} of {len(EXPERIMENTS)} experiments"
+    return (
+        f"{'Stopped: ' if results.stopped else ''}{width}×{height} pixels, {count} in "
+        f"{seconds:.1f} s. {describe_device(settings)}."
+    )
 
 
 def prepare_download(kind: Download, results: Results | None, experiment: str) -> Path:
     """Write the file that a download button promises."""
-    if results is None or experiment not in results.done:
+    if results is None or experiment not in results.measured:
         minutes = SECONDS_FILES_ARE_KEPT // 60
-        raise gr.Error(
+        raise new_message(
             f"Choose a photo and wait for its result. It is kept for {minutes} minutes.",
-            title="Nothing to download",
+            "Nothing to download",
         )
     match kind:
         case Download.PNG:
@@ -444,64 +579,27 @@ def prepare_download(kind: Download, results: Results | None, experiment: str) -
 
 
 def delete_results(results: Results | None) -> None:
-    """Delete a visitor's files."""
+    """Delete a visitor's files, and end the run that adds to them."""
     if results is not None:
+        results.stopped = True
         shutil.rmtree(results.folder, ignore_errors=True)
 
 
-def enhance_first_example(settings: Settings) -> tuple[Path, Pixels]:
-    """What the slider shows to a visitor who hasn't chosen a photo."""
-    result = load_enhancer(DEFAULT_EXPERIMENT, settings).enhance(FIRST_EXAMPLE)
-    return FIRST_EXAMPLE, adjust(result, Adjustments())
-
-
-@cache
-def load_enhancer(experiment: str, settings: Settings) -> Enhancer:
-    """Load an experiment's networks once for all visitors."""
-    return Enhancer(experiment, settings.device, settings.models)
-
-
-def describe_device(settings: Settings) -> str:
-    """Say what the networks run on, and why that isn't the GPU."""
-    enhancer = load_enhancer(DEFAULT_EXPERIMENT, settings)
-    reason = f" ({enhancer.device_reason})" if enhancer.device_reason else ""
-    return f"Runs on: **{enhancer.device.upper()}**{reason}."
-
-
-def describe_results(results: Results) -> str:
-    """List how long each experiment took and what it ran on."""
-    height, width = results.photo.rgb.shape[:2]
-    times = " · ".join(
-        f"{EXPERIMENTS[name].title} {done.seconds:.1f} s on {done.device.upper()}"
-        for name, done in results.done.items()
-    )
-    return f"{width}×{height} pixels: {times}"
-
-
-def describe_output(before: Statistics, after: Statistics) -> str:
-    """Say how exposed and noisy the output is, and draw both histograms of luminance."""
-    return (
-        f"Mean luminance {before.mean_luminance:.0%} → {after.mean_luminance:.0%} · "
-        f"clipped {after.clipped_share:.1%} · noise {before.noise:.1f} → {after.noise:.1f}"
-        f"<svg viewBox='0 0 {HISTOGRAM_BINS} 20' preserveAspectRatio='none' role='img' "
-        "aria-label='Histogram of luminance before (gray) and after (amber)'>"
-        f"{draw_histogram(before, 'gray')}{draw_histogram(after, 'orange')}</svg>"
-    )
-
-
-def draw_histogram(statistics: Statistics, colour: str) -> str:
-    """Draw a histogram as an SVG area, high bins cut off so that low ones show."""
-    highest = 4 / HISTOGRAM_BINS
-    tops = [20 - 20 * min(share / highest, 1.0) for share in statistics.histogram]
-    points = " ".join(f"{k},{top:.1f} {k + 1},{top:.1f}" for k, top in enumerate(tops))
-    area = f"0,20 {points} {HISTOGRAM_BINS},20"
-    return f"<polygon points='{area}' fill='{colour}' fill-opacity='0.5'/>"
-
-
 def build_theme() -> gr.themes.Base:
-    """Neutral grays, which don't tint how photos look, and one warm accent."""
+    """Neutral grays, which don't tint how photos look, and one warm accent; text to WCAG AA."""
+    soft, soft_dark = "*neutral_600", "*neutral_300"
     return gr.themes.Default(
         primary_hue="amber", neutral_hue="stone", font=["system-ui", "sans-serif"]
+    ).set(
+        body_text_color_subdued=soft,
+        body_text_color_subdued_dark=soft_dark,
+        block_label_text_color=soft,
+        block_label_text_color_dark=soft_dark,
+        block_title_text_color=soft,
+        block_title_text_color_dark=soft_dark,
+        block_info_text_color=soft,
+        block_info_text_color_dark=soft_dark,
+        slider_color="*primary_600",
     )
 
 

@@ -51,14 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run_evaluate(args: argparse.Namespace) -> int:
     """Evaluate experiments on pairs; print the means and write all the rest."""
-    try:
-        from retinex import evaluation, evaluation_report
-    except ModuleNotFoundError as error:
-        if error.name is None or not error.name.startswith("skimage"):
-            raise
-        raise SystemExit(
-            "retinex: evaluation needs scikit-image: pip install -e '.[evaluate]'"
-        ) from error
+    from retinex import evaluation, evaluation_report  # loads SciPy
+
     pairs = evaluation.list_test_pairs(args.folder)
     enhancers = evaluation.open_enhancers(args.experiment, args.device, args.models)
     notes = [describe_device(enhancers[0])]

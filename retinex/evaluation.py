@@ -1,4 +1,4 @@
-"""How close an experiment's output comes to photos taken in normal light; needs scikit-image.
+"""How close an experiment's output comes to photos taken in normal light.
 
 The protocol is the one that makes published numbers comparable: RGB rounded to 8 bits, the whole
 photo at its full size, no correction by the reference. The corrected PSNR, which many papers give

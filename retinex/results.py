@@ -1,5 +1,6 @@
 """The enhancements of one photo as files: kept for a visitor, or packed to take home."""
 
+import shutil
 import zipfile
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -8,12 +9,37 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from retinex.adjustments import Adjustments
+from retinex.colour_map import colour
 from retinex.contact_sheet import CELL_WIDTH, draw_contact_sheet, fit_cell
 from retinex.experiments import EXPERIMENTS
 from retinex.inference import Enhancement
 from retinex.photo import Photo, Pixels, open_photo, save_photo
 from retinex.stages import COMPUTED_STAGES, Stage
 from retinex.statistics import Statistics, measure
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Numbers of an output: its own, and those of `compare_with_reference`."""
+
+    statistics: Statistics
+    scores: dict[str, float]
+
+
+@dataclass(frozen=True)
+class View:
+    """How a visitor looks at results: what changes without running a network.
+
+    Attributes:
+        compared: the experiment that is compared with the input.
+        coloured: the illuminations shown in colours.
+        adjustments: what is made of the outputs.
+    """
+
+    compared: str
+    coloured: tuple[Stage, ...]
+    adjustments: Adjustments
 
 
 @dataclass
@@ -24,15 +50,21 @@ class Results:
         folder: where the pictures are, one exact PNG a stage and experiment.
         name: stem of the photo's file name; all files start with it.
         photo: the original.
+        view: how their owner looks at them.
+        reference: the same scene in normal light, (h, w, 3) uint8 of the photo's size, if given.
         done: what is known of each experiment that has run, without its pictures.
-        view: how the adjusted outputs were made, for their owner to compare with.
+        measured: numbers of each experiment's adjusted output.
+        stopped: set to end a run that still adds experiments.
     """
 
     folder: Path
     name: str
     photo: Photo
+    view: View
+    reference: Pixels | None = None
     done: dict[str, Enhancement] = field(default_factory=dict)
-    view: object = None
+    measured: dict[str, Measured] = field(default_factory=dict)
+    stopped: bool = False
 
     @cached_property
     def statistics(self) -> Statistics:
@@ -44,6 +76,11 @@ class Results:
         for stage, pixels in enhancement.stages.items():
             save_photo(pixels, self.path(enhancement.experiment, stage), self.photo)
         self.done[enhancement.experiment] = replace(enhancement, stages={})
+
+    def copy(self, folder: Path) -> "Results":
+        """Copy all files into `folder`, for an owner who may change them."""
+        shutil.copytree(self.folder, folder, dirs_exist_ok=True)
+        return replace(self, folder=folder, done=dict(self.done), measured=dict(self.measured))
 
     def path(self, experiment: str, stage: Stage) -> Path:
         """Name the file of a stage."""
@@ -59,11 +96,22 @@ class Results:
             # Transparency is saved with every stage but isn't part of it.
             return image.convert("RGB" if stage.channels == 3 else "L")
 
-    def write_adjusted(self, experiment: str, output: Pixels) -> Path:
-        """Write an experiment's output as adjusted by the visitor; return the file."""
-        path = self._adjusted_path(experiment)
+    def write_adjusted(self, experiment: str, output: Pixels) -> None:
+        """Write an experiment's output as adjusted by the visitor, and measure it."""
+        path = self.adjusted_path(experiment)
         path.parent.mkdir(exist_ok=True)
-        save_photo(output, path, self.photo)
+        unfinished = path.with_suffix(".part.png")
+        save_photo(output, unfinished, self.photo)
+        unfinished.replace(path)  # at once: the former one may be being read
+        scores = compare_with_reference(output, self.reference)
+        self.measured[experiment] = Measured(measure(output), scores)
+
+    def write_coloured(self, experiment: str, stage: Stage) -> Path:
+        """Write an illumination in the colours of `retinex.colour_map`; return the file."""
+        path = self.folder / "coloured" / self.path(experiment, stage).name
+        if not path.exists():
+            path.parent.mkdir(exist_ok=True)
+            save_photo(colour(np.asarray(self._open(experiment, stage))), path, self.photo)
         return path
 
     def convert_adjusted(self, experiment: str, extension: str) -> Path:
@@ -71,13 +119,14 @@ class Results:
 
         What the photo's file held besides colours is kept, as `save_photo` does.
         """
-        adjusted = self._adjusted_path(experiment)
+        adjusted = self.adjusted_path(experiment)
         path = adjusted.with_suffix(extension)
         if path != adjusted:
             save_photo(open_photo(adjusted).rgb, path, self.photo)
         return path
 
-    def _adjusted_path(self, experiment: str) -> Path:
+    def adjusted_path(self, experiment: str) -> Path:
+        """Name the file of an experiment's adjusted output."""
         return self.folder / "adjusted" / f"{self.name}-{experiment}.png"
 
     def write_zip(self) -> Path:
@@ -91,7 +140,7 @@ class Results:
         ).save(sheet)
         files = [sheet]
         for name in done:
-            files += [self._adjusted_path(name), *(self.path(name, stage) for stage in Stage)]
+            files += [self.adjusted_path(name), *(self.path(name, stage) for stage in Stage)]
         path = self.folder / f"{self.name}-stages.zip"
         # PNG files don't get smaller by compressing them again.
         with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
@@ -104,3 +153,21 @@ class Results:
         image = self._open(experiment, stage)
         size = fit_cell(image.width, image.height, CELL_WIDTH)
         return np.asarray(image.resize(size, Image.Resampling.LANCZOS))
+
+
+def compare_with_reference(output: Pixels, reference: Pixels | None) -> dict[str, float]:
+    """Score an output by a reference of its shape, (h, w, 3) uint8.
+
+    Returns:
+        "psnr" in dB (inf if they are equal) and "ssim", which pictures below 7×7 pixels don't have;
+        nothing without a reference.
+    """
+    if reference is None:
+        return {}
+    # Loads SciPy, which only those with a reference wait for.
+    from retinex.evaluation import SSIM_WINDOW, psnr, ssim
+
+    scores = {"psnr": psnr(output, reference)}
+    if min(output.shape[:2]) >= SSIM_WINDOW:
+        scores["ssim"] = ssim(output, reference)
+    return scores

@@ -415,19 +415,6 @@ def test_photos_too_small_for_ssim(tmp_path: Path) -> None:
         main(["evaluate", str(tmp_path), "--out", str(tmp_path / "out"), "--device", "cpu"])
 
 
-def test_missing_scikit_image_names_the_extra(
-    pairs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for name in [m for m in sys.modules if m.startswith(("skimage", "retinex.evaluation"))]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.delattr("retinex.evaluation", raising=False)
-    monkeypatch.delattr("retinex.evaluation_report", raising=False)
-    monkeypatch.setitem(sys.modules, "skimage.metrics", None)
-    monkeypatch.setitem(sys.modules, "skimage", None)
-
-    assert ".[evaluate]" in one_line_error(["evaluate", pairs], capsys)
-
-
 def test_errors_have_no_traceback(tmp_path: Path) -> None:
     done = run("evaluate", tmp_path / "missing")
 

@@ -1,0 +1,52 @@
+() => {
+    // gradio's before/after slider listens to the mouse alone: arrow keys move its handle too.
+    const STEP = 0.05;
+
+    function move(handle, key) {
+        const area = handle.parentElement.getBoundingClientRect();
+        const grip = handle.getBoundingClientRect();
+        const start = grip.left + grip.width / 2;
+        const step = { ArrowLeft: -STEP, ArrowRight: STEP, Home: -1, End: 1 }[key] * area.width;
+        const end = Math.min(Math.max(start + step, area.left), area.right);
+        const at = (x) => ({ clientX: x, clientY: grip.top + grip.height / 2, view: window, bubbles: true });
+        handle.dispatchEvent(new MouseEvent("mousedown", at(start)));
+        window.dispatchEvent(new MouseEvent("mousemove", at(end)));
+        window.dispatchEvent(new MouseEvent("mouseup", at(end)));
+        handle.setAttribute("aria-valuenow", Math.round((100 * (end - area.left)) / area.width));
+    }
+
+    function prepare(slider) {
+        const [before, after] = slider.querySelectorAll("img");
+        if (before) before.alt = "Before: the dark photo";
+        if (after) after.alt = "After: the enhanced photo";
+        const handle = slider.querySelector("[data-testid=slider]");
+        if (!handle || handle.tabIndex === 0) return;
+        handle.tabIndex = 0;
+        handle.setAttribute("role", "slider");
+        handle.setAttribute("aria-label", "Border between before and after");
+        handle.setAttribute("aria-valuemin", 0);
+        handle.setAttribute("aria-valuemax", 100);
+        handle.setAttribute("aria-valuenow", 50);
+        handle.addEventListener("keydown", (event) => {
+            if (!["ArrowLeft", "ArrowRight", "Home", "End"].includes(event.key)) return;
+            event.preventDefault();
+            move(handle, event.key);
+        });
+    }
+
+    // Each example is a button with nothing but a picture in it; its file is called what it shows.
+    function nameExamples(examples) {
+        for (const button of examples.querySelectorAll("button")) {
+            const picture = button.querySelector("img");
+            const file = picture && decodeURIComponent(picture.src).split("/").pop();
+            if (file) button.setAttribute("aria-label", `Example: ${file.split(".")[0]}`);
+        }
+    }
+
+    const slider = document.querySelector("#before-after");
+    const examples = document.querySelector("#examples");
+    for (const [part, change] of [[slider, prepare], [examples, nameExamples]]) {
+        new MutationObserver(() => change(part)).observe(part, { childList: true, subtree: true });
+        change(part);
+    }
+};

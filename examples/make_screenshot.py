@@ -1,0 +1,64 @@
+"""Make the screenshot at the top of README: the demo as it opens, in a real browser.
+
+`python examples/make_screenshot.py` needs Playwright and Chromium, as the tests do.
+"""
+
+import io
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import sync_playwright
+
+ROOT = Path(__file__).parent.parent
+TARGET = ROOT / "examples" / "screenshot.webp"
+PORT = 7899
+SIZE = (1440, 900)
+CHROMIUM_OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+PATIENCE = 600_000
+"""Milliseconds that a slow machine may take."""
+
+
+def main() -> None:
+    """Start the demo, open it, wait until the example is enhanced, and keep what is seen."""
+    environment = os.environ | {
+        "CI": "true",
+        "GRADIO_SERVER_PORT": str(PORT),
+        "PYTHONUNBUFFERED": "1",
+    }
+    server = subprocess.Popen(
+        [sys.executable, "demo.py"], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert server.stdout is not None
+        if not any("Running on local URL" in line for line in server.stdout):
+            raise SystemExit("make_screenshot.py: the demo didn't start")
+        screenshot = photograph(f"http://127.0.0.1:{PORT}/?__theme=light")
+    finally:
+        server.terminate()
+        server.wait()
+    Image.open(io.BytesIO(screenshot)).convert("RGB").save(TARGET, quality=85, method=6)
+    print(f"{TARGET.relative_to(ROOT)}: {TARGET.stat().st_size / 1000:.0f} kB")
+
+
+def photograph(address: str) -> bytes:
+    """Return a PNG of the page once every experiment has run on the example."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=CHROMIUM_OPTIONS, timeout=PATIENCE
+        )
+        page = browser.new_page(viewport={"width": SIZE[0], "height": SIZE[1]})
+        page.set_default_timeout(PATIENCE)
+        page.goto(address, timeout=PATIENCE)
+        page.locator("#status", has_text="pixels").wait_for()
+        page.wait_for_load_state("networkidle")
+        screenshot = page.screenshot()
+        browser.close()
+    return screenshot
+
+
+if __name__ == "__main__":
+    main()

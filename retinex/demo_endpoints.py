@@ -1,0 +1,83 @@
+"""What programs can call of a running demo: /enhance and /compare, as web API and as MCP tools."""
+
+from typing import Any
+
+from retinex.demo_networks import (
+    ONE_AT_A_TIME,
+    Settings,
+    new_photo_input,
+    open_reference,
+    open_upload,
+    run_networks,
+)
+from retinex.experiments import EXPERIMENTS
+from retinex.inference import DEFAULT_EXPERIMENT, Enhancement
+from retinex.quick_gradio import gr
+from retinex.results import compare_with_reference
+from retinex.stages import COMPUTED_STAGES
+
+
+def add_endpoints(settings: Settings) -> None:
+    """Add the endpoints to the page that is being built.
+
+    gradio derives an endpoint from components and an event; these are never shown.
+    """
+    photo = new_photo_input(label="photo", visible=False)
+    reference = new_photo_input(label="reference", visible=False)
+    experiment = gr.Dropdown(
+        list(EXPERIMENTS), value=DEFAULT_EXPERIMENT, label="experiment", visible=False
+    )
+    stages = [gr.Image(label=stage, format="png", visible=False) for stage in COMPUTED_STAGES]
+    outputs = [gr.Image(label=name, format="png", visible=False) for name in EXPERIMENTS]
+    details = gr.JSON(label="details", visible=False)
+
+    def enhance(photo: str, experiment: str) -> list[Any]:
+        """Brighten a dark photo with one experiment's networks.
+
+        Args:
+            photo: the photo.
+            experiment: name of the experiment.
+
+        Returns:
+            reflectance, illumination, enhanced illumination and output as PNG, and details: seconds
+            and device.
+        """
+        result = run_networks(experiment, open_upload(photo, settings), settings)
+        return [*(result.stages[stage] for stage in COMPUTED_STAGES), describe_run(result)]
+
+    def compare(photo: str, reference: str | None = None) -> list[Any]:
+        """Brighten a dark photo with every experiment's networks.
+
+        Args:
+            photo: the photo.
+            reference: the same scene in normal light, at the same size, to score the outputs by.
+
+        Returns:
+            the output of each experiment as PNG, and details by experiment: seconds, device, and
+            PSNR and SSIM if there is a reference.
+        """
+        opened = open_upload(photo, settings)
+        truth = open_reference(reference, opened, settings)
+        results = [run_networks(name, opened, settings) for name in EXPERIMENTS]
+        details = {
+            result.experiment: describe_run(result) | compare_with_reference(result.output, truth)
+            for result in results
+        }
+        return [*(result.output for result in results), details]
+
+    button = gr.Button(visible=False)
+    button.click(
+        enhance, [photo, experiment], [*stages, details], api_name="enhance", **ONE_AT_A_TIME
+    )
+    button.click(
+        compare, [photo, reference], [*outputs, details], api_name="compare", **ONE_AT_A_TIME
+    )
+
+
+def describe_run(result: Enhancement) -> dict[str, Any]:
+    """Say how long the networks took and what they ran on."""
+    return {
+        "seconds": round(result.seconds, 3),
+        "device": result.device,
+        "device_reason": result.device_reason,
+    }

@@ -1,0 +1,49 @@
+"""What the demo writes beside its pictures: numbers, histograms, legends; as HTML."""
+
+from retinex.colour_map import list_colours
+from retinex.results import Measured
+from retinex.statistics import HISTOGRAM_BINS, Statistics
+
+HISTOGRAM_HEIGHT = 20
+"""In the units of the drawing, of which one bin is 1 wide."""
+
+
+def describe_output(before: Statistics, output: Measured) -> str:
+    """Say how exposed, noisy and true the output is, and draw both histograms of luminance."""
+    after = output.statistics
+    numbers = [
+        f"<b>Luminance</b> {before.mean_luminance:.0%} → {after.mean_luminance:.0%}",
+        f"<b>clipped</b> {after.clipped_share:.1%}",
+        f"<b>noise</b> {before.noise:.1f} → {after.noise:.1f}",
+    ]
+    if "psnr" in output.scores:
+        numbers.append(f"<b>PSNR</b> {output.scores['psnr']:.2f} dB")
+    if "ssim" in output.scores:
+        numbers.append(f"<b>SSIM</b> {output.scores['ssim']:.3f}")
+    return (
+        f"<p>{' · '.join(numbers)}</p>"
+        f"<svg viewBox='0 0 {HISTOGRAM_BINS} {HISTOGRAM_HEIGHT}' preserveAspectRatio='none' "
+        f"role='img' aria-label='Histogram of luminance: mean {before.mean_luminance:.0%} before, "
+        f"{after.mean_luminance:.0%} after'>"
+        f"{_draw_histogram(before, 'before')}{_draw_histogram(after, 'after')}</svg>"
+        "<p class='legend'><i class='before'></i> before <i class='after'></i> after "
+        "<span>dark → bright</span></p>"
+    )
+
+
+def _draw_histogram(statistics: Statistics, css_class: str) -> str:
+    """Draw a histogram as an SVG area, high bins cut off so that low ones show."""
+    highest = 4 / HISTOGRAM_BINS
+    tops = [HISTOGRAM_HEIGHT * (1 - min(share / highest, 1.0)) for share in statistics.histogram]
+    points = " ".join(f"{k},{top:.1f} {k + 1},{top:.1f}" for k, top in enumerate(tops))
+    area = f"0,{HISTOGRAM_HEIGHT} {points} {HISTOGRAM_BINS},{HISTOGRAM_HEIGHT}"
+    return f"<polygon points='{area}' class='{css_class}'/>"
+
+
+def draw_colour_legend() -> str:
+    """Draw what the colours of an illumination stand for."""
+    return (
+        "<p class='colour-legend'>0 (no light) "
+        f"<i style='background: linear-gradient(to right, {', '.join(list_colours(9))})'></i>"
+        " 1 (full light)</p>"
+    )

@@ -1,0 +1,105 @@
+"""What the demo's page and its endpoints share: settings, visitors' files, running the networks."""
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from retinex.device import Device, why_not_cuda
+from retinex.inference import DEFAULT_EXPERIMENT, Enhancement, Enhancer, Progress
+from retinex.photo import Photo, PhotoError, Pixels, open_photo
+from retinex.quick_gradio import gr
+
+try:
+    import spaces  # on Hugging Face Spaces with ZeroGPU
+except ImportError:
+    spaces = None
+
+ONE_AT_A_TIME: dict[str, Any] = {"concurrency_id": "networks", "concurrency_limit": 1}
+"""For events that run networks: each uses all cores."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the command line, or the environment on a server, decides."""
+
+    device: Device
+    models: Path
+    max_megapixels: float
+
+
+@cache
+def load_enhancer(experiment: str, settings: Settings) -> Enhancer:
+    """Load an experiment's networks once for all visitors."""
+    return Enhancer(experiment, settings.device, settings.models)
+
+
+def run_networks(
+    experiment: str, photo: Photo, settings: Settings, progress: Progress | None = None
+) -> Enhancement:
+    """Run one experiment, on ZeroGPU where there is one; `progress` isn't called there."""
+    if spaces is not None:
+        return _run_on_zero_gpu(experiment, photo, settings)
+    return load_enhancer(experiment, settings).enhance(photo, progress)
+
+
+def _load_and_run(experiment: str, photo: Photo, settings: Settings) -> Enhancement:
+    """Load and run an experiment, knowing nothing of what was loaded before.
+
+    ZeroGPU lends its GPU to a process that is forked for one call, and only there it can be found.
+    """
+    why_not_cuda.cache_clear()
+    return Enhancer(experiment, settings.device, settings.models).enhance(photo)
+
+
+# ZeroGPU wants to see this before the page is served.
+_run_on_zero_gpu = _load_and_run if spaces is None else spaces.GPU(_load_and_run)
+
+
+def open_upload(path: str, settings: Settings) -> Photo:
+    """Open a visitor's photo; what is wrong with it becomes a message for them."""
+    try:
+        # As bytes: messages don't name a path on the server.
+        content = Path(path).read_bytes()
+        return open_photo(content, max_pixels=round(settings.max_megapixels * 1e6))
+    except PhotoError as error:
+        raise new_message(str(error), "This photo can't be enhanced") from error
+
+
+def open_reference(path: str | None, photo: Photo, settings: Settings) -> Pixels | None:
+    """Open a reference photo if there is one; it must be as large as the photo."""
+    if path is None:
+        return None
+    reference = open_upload(path, settings).rgb
+    if reference.shape != photo.rgb.shape:
+        sizes = [f"{image.shape[1]}×{image.shape[0]}" for image in (reference, photo.rgb)]
+        raise new_message(
+            f"It has {sizes[0]} pixels, the dark photo {sizes[1]}. Choose a reference of the same "
+            "scene at the same size.",
+            "This reference can't be compared",
+        )
+    return reference
+
+
+def new_message(text: str, title: str) -> gr.Error:
+    """Make what is shown to the visitor, and not logged: that they erred is their business."""
+    return gr.Error(text, title=title, print_exception=False)
+
+
+def new_photo_input(**options: Any) -> gr.Image:
+    """Build an image input that hands on the file itself.
+
+    gr.Image would open it first, and fail without a message if it is broken.
+    """
+    photo = gr.Image(**options)
+    photo.preprocess = lambda payload: payload and payload.path  # type: ignore[method-assign,assignment,return-value]
+    return photo
+
+
+def describe_device(settings: Settings) -> str:
+    """Say what the networks run on, and why that isn't the GPU."""
+    if spaces is not None:
+        return "Runs on **ZeroGPU**, lent for each run"
+    enhancer = load_enhancer(DEFAULT_EXPERIMENT, settings)
+    reason = f" ({enhancer.device_reason})" if enhancer.device_reason else ""
+    return f"Runs on **{enhancer.device.upper()}**{reason}"
