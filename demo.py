@@ -292,7 +292,7 @@ def add_stage_tab(
                 gr.HTML(draw_colour_legend())
         with gr.Row():
             for name, experiment in EXPERIMENTS.items():
-                with gr.Column(min_width=240):
+                with gr.Column(min_width=200):
                     pictures[name] = gr.Image(
                         label=experiment.title,
                         type="filepath",
@@ -355,7 +355,6 @@ def connect(page: Page, blocks: gr.Blocks, settings: Settings, folder: Path) -> 
         outputs=[*page.shown, page.status, page.stop, page.results],
         show_progress_on=page.status,
         api_visibility="private",
-        cancels=[opening],
         **ONE_AT_A_TIME,
     )
     gr.on(
@@ -380,6 +379,7 @@ def connect(page: Page, blocks: gr.Blocks, settings: Settings, folder: Path) -> 
     gr.on([part.change for part in page.view], **readjusting)
     # What was moved while the networks ran.
     running.success(**readjusting)
+    opening.success(**readjusting)
     page.compared.change(
         lambda name: EXPERIMENTS[name].best_at,
         page.compared,
@@ -423,19 +423,21 @@ def open_example(
     page: Page, example: Results, settings: Settings, folder: Path
 ) -> Iterator[Update]:
     """Show the example; the first visitor waits for its networks, the others find it done."""
+    # The visitor's own, to adjust; in the state at once, so that a photo of theirs can stop it.
+    results = Results(new_folder(folder), example.name, example.photo, example.view)
+    yield {page.results: results}
     for name in order_experiments(DEFAULT_EXPERIMENT):
         with EXAMPLE_LOCK:
             if name not in example.measured:
                 # Not on ZeroGPU, which is lent to visitors' own runs only.
                 enhancement = load_enhancer(name, settings).enhance(example.photo)
                 add_enhancement(example, enhancement)
-        yield show(page, example)
-    results = example.copy(new_folder(folder))  # the visitor's own, to adjust
-    yield {
-        **show(page, results),
-        page.results: results,
-        page.status: describe_results(results, settings),
-    }
+        if not results.stopped:
+            add_enhancement(results, example.load(name))
+        if results.stopped:
+            return
+        yield show(page, results)
+    yield {**show(page, results), page.status: describe_results(results, settings)}
 
 
 def run_experiments(page: Page, results: Results, settings: Settings) -> Iterator[Update]:
@@ -478,8 +480,14 @@ def stop_run(results: Results | None) -> None:
 
 def add_enhancement(results: Results, enhancement: Enhancement) -> None:
     """Add the stages of an experiment, and its output as the visitor wants to see it."""
-    results.add(enhancement)
-    results.write_adjusted(enhancement.experiment, adjust(enhancement, results.view.adjustments))
+    output = adjust(enhancement, results.view.adjustments)
+    try:
+        results.add(enhancement)
+        results.write_adjusted(enhancement.experiment, output)
+    except FileNotFoundError:
+        if not results.stopped:
+            raise
+        # The visitor has moved on to another photo, and their folder is gone.
 
 
 def readjust(page: Page, results: Results | None, view: View) -> Update:

@@ -100,8 +100,13 @@ EXPERIMENTS: dict[str, Experiment] = {
         Experiment(
             name="retinex_plus",
             title="Retinex plus",
-            summary="Our own: one small network makes all stages and cleans the reflectance of noise.",
-            best_at=("The best pictures by every measure, and the fastest: PSNR 0 dB, SSIM 0."),
+            summary=(
+                "Our own: one small network makes all stages and cleans the reflectance of noise."
+            ),
+            best_at=(
+                "The most faithful pictures and the fastest: PSNR 20.58 dB, SSIM 0.819, and "
+                "24.66 dB once brightness is matched."
+            ),
             mode=Mode.PLUS,
         ),
     )

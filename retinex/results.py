@@ -1,6 +1,5 @@
 """The enhancements of one photo as files: kept for a visitor, or packed to take home."""
 
-import shutil
 import zipfile
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -76,11 +75,6 @@ class Results:
         for stage, pixels in enhancement.stages.items():
             save_photo(pixels, self.path(enhancement.experiment, stage), self.photo)
         self.done[enhancement.experiment] = replace(enhancement, stages={})
-
-    def copy(self, folder: Path) -> "Results":
-        """Copy all files into `folder`, for an owner who may change them."""
-        shutil.copytree(self.folder, folder, dirs_exist_ok=True)
-        return replace(self, folder=folder, done=dict(self.done), measured=dict(self.measured))
 
     def path(self, experiment: str, stage: Stage) -> Path:
         """Name the file of a stage."""
