@@ -54,7 +54,7 @@ def photograph(address: str) -> bytes:
         page.set_default_timeout(PATIENCE)
         page.goto(address, timeout=PATIENCE)
         page.locator("#status", has_text="pixels").wait_for()
-        page.wait_for_load_state("networkidle")
+        page.locator("#before-after img").last.wait_for()
         screenshot = page.screenshot()
         browser.close()
     return screenshot
