@@ -120,7 +120,7 @@ def test_denormal_weights_are_flushed(exported: dict[str, Exported], name: str) 
 
 
 def test_equal_weights_give_equal_bytes(exported: dict[str, Exported], tmp_path: Path) -> None:
-    model = exported["split_transposed"]
+    model = exported["join_ignore_enhance"]
 
     export_onnx(model.net, model.experiment, model.facts, tmp_path / "again.onnx")
 

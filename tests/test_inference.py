@@ -17,6 +17,13 @@ from retinex.photo import Pixels
 
 GRAY_STAGES = {Stage.ILLUMINATION, Stage.ENHANCED_ILLUMINATION}
 
+
+@pytest.fixture
+def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inference, "TILE", 64)
+    monkeypatch.setattr(inference, "TILE_OF_FAR_SIGHT", 64)
+
+
 every_experiment = pytest.mark.parametrize("experiment", EXPERIMENTS)
 
 
@@ -108,15 +115,15 @@ def test_no_visible_border(experiment: str) -> None:
             assert abs(border - inside) <= allowed, f"{stage}, side {turns}"
 
 
-def test_progress_counts_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inference, "TILE", 64)
+@pytest.mark.usefixtures("small_tiles")
+def test_progress_counts_tiles() -> None:
     calls: list[tuple[int, int]] = []
     load("join").enhance(make_dark(65, 130), lambda done, total: calls.append((done, total)))
     assert calls == [(done, 6) for done in range(1, 7)]
 
 
-def test_exception_in_progress_stops_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inference, "TILE", 64)
+@pytest.mark.usefixtures("small_tiles")
+def test_exception_in_progress_stops_the_run() -> None:
     calls: list[int] = []
 
     def cancel_at_second_tile(done: int, _: int) -> None:
@@ -132,12 +139,11 @@ def test_exception_in_progress_stops_the_run(monkeypatch: pytest.MonkeyPatch) ->
 @every_experiment
 @pytest.mark.parametrize("size", [(150, 203), (65, 71), (1, 66)], ids=str)
 def test_tiles_leave_no_seams(
-    experiment: str, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+    experiment: str, size: tuple[int, int], request: pytest.FixtureRequest
 ) -> None:
     dark = make_dark(*size)
     one_pass = load(experiment).enhance(dark)
-    monkeypatch.setattr(inference, "TILE", 64)
-    monkeypatch.setattr(inference, "TILE_OF_FAR_SIGHT", 64)
+    request.getfixturevalue("small_tiles")
     tiled = load(experiment).enhance(dark)
     for stage in Stage:
         difference = tiled.stages[stage].astype(int) - one_pass.stages[stage]
@@ -150,8 +156,8 @@ def test_memory_is_that_of_a_tile() -> None:
     code = (
         "import numpy, retinex\n"
         "from retinex import inference\n"
-        "inference.TILE = 64\n"
-        "for side in (192, 1024):\n"
+        "inference.TILE = inference.TILE_OF_FAR_SIGHT = 128\n"
+        "for side in (384, 1024):\n"
         "    result = retinex.enhance(numpy.zeros((side, side, 3), numpy.uint8), device='cpu')\n"
         "    print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])\n"
     )
@@ -160,7 +166,7 @@ def test_memory_is_that_of_a_tile() -> None:
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
     small, large = (int(kilobytes) * 1024 for kilobytes in done.stdout.split())
     # The array, its copy and 8 bytes a pixel of stages; one feature map of 64 channels takes 256.
-    in_and_out = (3 + 3 + 8) * 1024**2
+    in_and_out = (3 + 3 + 8) * (1024**2 - 384**2)
     assert large - small < in_and_out + 16 * 2**20
 
 
