@@ -315,7 +315,8 @@ def test_accessible_to_everyone(page: Page) -> None:
 
 @pytest.mark.parametrize("page", SIZES, indirect=True)
 def test_nothing_jumps_while_results_arrive(page: Page, dark_photo: Path) -> None:
-    expect(page.locator("#photo input[type=file]")).to_be_attached()
+    for part in ("#photo", "#examples", "#status"):
+        expect(page.locator(part)).to_be_visible()
     page.evaluate("window.layoutShift = 0")  # of gradio's own start
     wait_for_example(page)
     upload(page, dark_photo)
