@@ -47,7 +47,7 @@ from retinex.demo_networks import (
 )
 from retinex.device import usable_cores
 from retinex.inference import DEFAULT_EXPERIMENT, MODELS_FOLDER
-from retinex.quick_gradio import gr, gradio_mcp
+from retinex.quick_gradio import gr, gradio_mcp, without_servers
 from retinex.results import Results, View
 
 ROOT = Path(__file__).parent
@@ -135,7 +135,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="retinex-", ignore_cleanup_errors=True) as folder:
         uploads = str(Path(folder) / "uploads")
         os.environ["GRADIO_TEMP_DIR"] = gradio_mcp.DEFAULT_TEMP_DIR = uploads
-        build_page(settings, Path(folder)).queue(max_size=LONGEST_QUEUE).launch(
+        with without_servers():
+            page = build_page(settings, Path(folder)).queue(max_size=LONGEST_QUEUE)
+        page.launch(
             theme=build_theme(),
             css_paths=ROOT / "demo.css",
             js=(ROOT / "demo.js").read_text(),

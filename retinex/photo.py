@@ -20,8 +20,10 @@ PhotoSource = str | Path | bytes | IO[bytes] | Image.Image | NDArray[np.uint8] |
 LUMA = (0.299, 0.587, 0.114)
 """ITU-R BT.601 weights of red, green and blue in a gray value."""
 
-LOSSY_OPTIONS: dict[str, dict[str, Any]] = {
+FORMAT_OPTIONS: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 95, "subsampling": "4:4:4"},
+    # Four times as fast as Pillow's default, and a tenth larger.
+    "PNG": {"compress_level": 1},
     "WEBP": {"quality": 95},
 }
 
@@ -107,7 +109,7 @@ def save_photo(rgb: Pixels, path: str | Path, original: Photo) -> None:
     file_format = Image.registered_extensions().get(path.suffix.lower(), "")
     if original.alpha is not None and file_format != "JPEG":
         image.putalpha(Image.fromarray(original.alpha))
-    options = LOSSY_OPTIONS.get(file_format, {})
+    options = FORMAT_OPTIONS.get(file_format, {})
     # A profile of RGB values doesn't describe a gray picture.
     icc_profile = original.icc_profile if rgb.ndim == 3 else None
     image.save(path, exif=original.exif, icc_profile=icc_profile, **options)

@@ -1,6 +1,7 @@
 """The enhancements of one photo as files: kept for a visitor, or packed to take home."""
 
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -46,7 +47,7 @@ class Results:
     """What several experiments made of one photo, on disk.
 
     Attributes:
-        folder: where the pictures are, one exact PNG a stage and experiment.
+        folder: where the pictures are, an exact PNG of the input and one a stage and experiment.
         name: stem of the photo's file name; all files start with it.
         photo: the original.
         view: how their owner looks at them.
@@ -72,12 +73,20 @@ class Results:
 
     def add(self, enhancement: Enhancement) -> None:
         """Write the stages of an experiment."""
-        for stage, pixels in enhancement.stages.items():
-            save_photo(pixels, self.path(enhancement.experiment, stage), self.photo)
+
+        def write(stage: Stage) -> None:
+            path = self.path(enhancement.experiment, stage)
+            if stage is not Stage.INPUT or not path.exists():
+                save_photo(enhancement.stages[stage], path, self.photo)
+
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(write, Stage))
         self.done[enhancement.experiment] = replace(enhancement, stages={})
 
     def path(self, experiment: str, stage: Stage) -> Path:
-        """Name the file of a stage."""
+        """Name the file of a stage; the input's is that of all experiments."""
+        if stage is Stage.INPUT:
+            return self.folder / f"{self.name}-{stage}.png"
         return self.folder / f"{self.name}-{experiment}-{stage}.png"
 
     def load(self, experiment: str) -> Enhancement:
@@ -138,7 +147,7 @@ class Results:
         path = self.folder / f"{self.name}-stages.zip"
         # PNG files don't get smaller by compressing them again.
         with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-            for file in files:
+            for file in dict.fromkeys(files):  # the input is one file for all
                 archive.write(file, file.relative_to(self.folder))
         return path
 
