@@ -538,7 +538,7 @@ def show(page: Page, results: Results) -> Update:
         files = {stage: results.path(name, stage) for stage in Stage}
         files[Stage.OUTPUT] = results.adjusted_path(name)
         done, title = results.done[name], EXPERIMENTS[name].title
-        label = f"{title} · {done.seconds:.1f} s on {done.device.upper()}"
+        label = f"{title} · {done.seconds:.1f} s on {done.device.label}"
         update[page.grid] += [(path, f"{title}: {stage.label}") for stage, path in files.items()]
         for stage in results.view.coloured:
             files[stage] = results.write_coloured(name, stage)

@@ -1,8 +1,8 @@
 """Seconds per photo of the exported networks against PyTorch's own way to run them.
 
 The study ran its networks in PyTorch, float32, layer by layer. That and onnxruntime (on the CPU,
-and on CUDA where it works) run the same weights on the same photo in this process, turn by turn, on
-the same number of threads; the median of the ratios within a turn counts.
+and on OpenVINO and CUDA where they work) run the same weights on the same photo in this process,
+turn by turn, on the same number of threads; the median of the ratios within a turn counts.
 """
 
 import argparse
@@ -47,7 +47,7 @@ def runners(experiment: str, photo: Pixels) -> dict[str, Callable[[], object]]:
         return output.round().to(torch.uint8)[0].permute(1, 2, 0).numpy()
 
     compared: dict[str, Callable[[], object]] = {"PyTorch": run_in_torch}
-    for device in (Device.CPU, Device.CUDA):
+    for device in (Device.CPU, Device.OPENVINO, Device.CUDA):
         try:
             enhancer = Enhancer(experiment, device)
         except DeviceError:

@@ -104,7 +104,7 @@ def run_enhance(args: argparse.Namespace) -> int:
 def describe_device(enhancer: Enhancer) -> str:
     """Say what the networks run on, and why that isn't the GPU."""
     reason = f" ({enhancer.device_reason})" if enhancer.device_reason else ""
-    return f"Device: {enhancer.device.upper()}{reason}."
+    return f"Device: {enhancer.device.label}{reason}."
 
 
 def summarise(batch: Batch, enhanced: int, skipped: int, out: Path) -> str:

@@ -102,4 +102,4 @@ def describe_device(settings: Settings) -> str:
         return "Runs on **ZeroGPU**, lent for each run"
     enhancer = load_enhancer(DEFAULT_EXPERIMENT, settings)
     reason = f" ({enhancer.device_reason})" if enhancer.device_reason else ""
-    return f"Runs on **{enhancer.device.upper()}**{reason}"
+    return f"Runs on **{enhancer.device.label}**{reason}"

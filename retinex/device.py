@@ -1,11 +1,13 @@
 """Choice of the device that onnxruntime runs on, and the truth about which one it was.
 
-onnxruntime falls back to the CPU without an error when CUDA doesn't load, even in a session that
-asked for CUDA alone; only a session that has run can tell.
+onnxruntime falls back to its CPU provider without an error when CUDA doesn't load, even in a
+session that asked for CUDA alone; only a session that has run can tell.
 """
 
+import importlib
+import importlib.util
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
@@ -15,7 +17,9 @@ import numpy as np
 import onnxruntime
 
 CUDA_PROVIDER = "CUDAExecutionProvider"
+OPENVINO_PROVIDER = "OpenVINOExecutionProvider"
 CPU_PROVIDER = "CPUExecutionProvider"
+OPENVINO_PACKAGE = "onnxruntime_ep_openvino"
 
 CUDA_OPTIONS = {
     # EXHAUSTIVE, the default, searches anew for every photo size: seconds instead of milliseconds.
@@ -28,19 +32,33 @@ INSTALL_CUDA = (
     "Install the CUDA libraries with `pip install -e '.[gpu]'`, check that `nvidia-smi` lists a "
     "GPU and that only one of onnxruntime and onnxruntime-gpu is installed, or choose the CPU."
 )
+INSTALL_OPENVINO = (
+    "OpenVINO runs on Intel's processors, after `pip install -e '.[openvino]'`; or choose the CPU."
+)
 
 
 class Device(StrEnum):
     """What to run the networks on."""
 
     AUTO = "auto"
-    """CUDA where it works, else the CPU."""
+    """The first of the following that works."""
     CUDA = "cuda"
+    OPENVINO = "openvino"
+    """Intel's library for its CPUs; computes in bf16 where they do."""
     CPU = "cpu"
+
+    @property
+    def label(self) -> str:
+        """The device as people write it."""
+        return "OpenVINO" if self is Device.OPENVINO else self.upper()
 
 
 class DeviceError(RuntimeError):
     """The device asked for doesn't work here; the message says what to do."""
+
+    def __init__(self, device: Device, reason: str, hint: str) -> None:
+        super().__init__(f"can't run on {device.label}: {reason}. {hint}")
+        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -50,7 +68,8 @@ class OpenedModel:
     Attributes:
         session: the onnxruntime session.
         device: where it really runs.
-        reason: why that isn't the GPU, for people; empty if it is or if the CPU was asked for.
+        reason: why nothing faster was chosen, for people; empty if there is nothing or if `device`
+            was asked for.
     """
 
     session: onnxruntime.InferenceSession
@@ -62,20 +81,65 @@ def open_model(path: Path, device: Device) -> OpenedModel:
     """Open the ONNX file at `path` on `device`.
 
     Raises:
-        DeviceError: `device` is CUDA and CUDA doesn't work.
+        DeviceError: `device` is CUDA or OpenVINO and doesn't work.
     """
-    reason = ""
-    if device is not Device.CPU:
-        reason = why_not_cuda()
-        if not reason:
-            try:
-                return OpenedModel(_open_on_cuda(path), Device.CUDA)
-            except Exception as error:  # kernels fail with whatever their library raises
-                reason = f"CUDA failed on {path.name}: {error}"
-        if device is Device.CUDA:
-            raise DeviceError(f"can't run on CUDA: {reason}. {INSTALL_CUDA}")
-    session = _new_session(path, [CPU_PROVIDER])
-    return OpenedModel(session, Device.CPU, reason)
+    match device:
+        case Device.CUDA:
+            return OpenedModel(_open_on_cuda(path), device)
+        case Device.OPENVINO:
+            return OpenedModel(_open_on_openvino(path), device)
+        case Device.CPU:
+            return OpenedModel(_new_session(path, [CPU_PROVIDER]), device)
+        case Device.AUTO:
+            return _open_on_fastest(path)
+
+
+def _open_on_fastest(path: Path) -> OpenedModel:
+    reasons: list[str] = []
+    faster = [Device.CUDA, Device.OPENVINO] if _has_openvino() else [Device.CUDA]
+    for device in faster:
+        try:
+            return replace(open_model(path, device), reason="; ".join(reasons))
+        except DeviceError as error:
+            reasons.append(error.reason)
+    return replace(open_model(path, Device.CPU), reason="; ".join(reasons))
+
+
+def _open_on_cuda(path: Path) -> onnxruntime.InferenceSession:
+    """Open `path` on CUDA and prove by a run that it works there."""
+    if reason := why_not_cuda():
+        raise DeviceError(Device.CUDA, reason, INSTALL_CUDA)
+    try:
+        onnxruntime.preload_dlls()
+        session = _new_session(path, [(CUDA_PROVIDER, CUDA_OPTIONS), CPU_PROVIDER])
+        _prove(session, CUDA_PROVIDER)
+    except Exception as error:  # kernels fail with whatever their library raises
+        reason = f"CUDA failed on {path.name}: {error}"
+        raise DeviceError(Device.CUDA, reason, INSTALL_CUDA) from error
+    return session
+
+
+def _open_on_openvino(path: Path) -> onnxruntime.InferenceSession:
+    """Open `path` on OpenVINO and prove by a run that it works there."""
+    if reason := why_not_openvino():
+        raise DeviceError(Device.OPENVINO, reason, INSTALL_OPENVINO)
+    try:
+        options = _session_options()
+        options.add_provider_for_devices(_openvino_cpus(), {})
+        session = onnxruntime.InferenceSession(path, options)
+        _prove(session, OPENVINO_PROVIDER)
+    except Exception as error:  # as above
+        reason = f"OpenVINO failed on {path.name}: {error}"
+        raise DeviceError(Device.OPENVINO, reason, INSTALL_OPENVINO) from error
+    return session
+
+
+def _prove(session: onnxruntime.InferenceSession, provider: str) -> None:
+    """Raise whatever is raised if `session` doesn't run on `provider`."""
+    if session.get_providers()[0] != provider:
+        raise RuntimeError("onnxruntime fell back to the CPU: the libraries didn't load")
+    session.disable_fallback()  # else a failing run moves to the CPU without an error
+    session.run(None, {"image": np.zeros((1, 16, 16, 3), np.uint8)})
 
 
 @cache
@@ -100,23 +164,43 @@ def _has_nvidia_gpu() -> bool:
     )
 
 
-def _open_on_cuda(path: Path) -> onnxruntime.InferenceSession:
-    """Open `path` on CUDA and prove by a run that it works there."""
-    onnxruntime.preload_dlls()
-    session = _new_session(path, [(CUDA_PROVIDER, CUDA_OPTIONS), CPU_PROVIDER])
-    if session.get_providers()[0] != CUDA_PROVIDER:
-        raise DeviceError("onnxruntime fell back to the CPU: the CUDA libraries didn't load")
-    session.disable_fallback()  # else a failing run moves to the CPU without an error
-    session.run(None, {"image": np.zeros((1, 16, 16, 3), np.uint8)})
-    return session
+@cache
+def why_not_openvino() -> str:
+    """Say why OpenVINO can't be tried on this machine; empty if it can."""
+    if not _has_openvino():
+        return "onnxruntime's OpenVINO provider isn't installed"
+    if not _openvino_cpus():
+        return "OpenVINO doesn't know this machine's processor"
+    return ""
+
+
+def _has_openvino() -> bool:
+    return importlib.util.find_spec(OPENVINO_PACKAGE) is not None
+
+
+@cache
+def _openvino_cpus() -> list[Any]:
+    """Load the provider; list the processors it knows, as onnxruntime wants them named."""
+    package = importlib.import_module(OPENVINO_PACKAGE)
+    onnxruntime.register_execution_provider_library("openvino", package.get_library_path())
+    return [
+        device
+        for device in onnxruntime.get_ep_devices()
+        if device.ep_name == OPENVINO_PROVIDER
+        and device.device.type == onnxruntime.OrtHardwareDeviceType.CPU
+    ]
 
 
 def _new_session(path: Path, providers: list[Any]) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(path, _session_options(), providers=providers)
+
+
+def _session_options() -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
     # onnxruntime counts the machine's cores; a container may own fewer.
     options.intra_op_num_threads = usable_cores()
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(path, options, providers=providers)
+    return options
 
 
 def usable_cores() -> int:

@@ -42,7 +42,7 @@ class Enhancement:
         stages: one uint8 image per `Stage`: (h, w, 3) RGB for input, reflectance and output,
             (h, w) for the illuminations, where 255 stands for 1.
         device: where the networks really ran.
-        device_reason: why that isn't the GPU, if it was wanted; else empty.
+        device_reason: why nothing faster was chosen, if that was wanted; else empty.
         seconds: time the networks took.
     """
 
@@ -75,7 +75,7 @@ class Enhancer:
 
         Raises:
             ModelError: no such file.
-            DeviceError: `device` is "cuda" and CUDA doesn't work here.
+            DeviceError: `device` is "cuda" or "openvino" and doesn't work here.
         """
         path = Path(models) / f"{experiment}.onnx"
         if not path.is_file():

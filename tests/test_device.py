@@ -12,7 +12,14 @@ import onnxruntime
 import pytest
 
 from retinex import device
-from retinex.device import CPU_PROVIDER, CUDA_PROVIDER, Device, DeviceError, open_model
+from retinex.device import (
+    CPU_PROVIDER,
+    CUDA_PROVIDER,
+    OPENVINO_PROVIDER,
+    Device,
+    DeviceError,
+    open_model,
+)
 from retinex.inference import MODELS_FOLDER
 
 MODEL = MODELS_FOLDER / "split_resize.onnx"
@@ -151,6 +158,79 @@ def test_gpu_that_works(gpu: pytest.MonkeyPatch, wanted: Device) -> None:
     [[(first, options), second]] = FakeCuda.asked
     assert (first, second) == (CUDA_PROVIDER, CPU_PROVIDER)
     assert options["cudnn_conv_algo_search"] == "HEURISTIC"
+
+
+class FakeOpenVino(onnxruntime.InferenceSession):
+    """A session that runs on the CPU and reports OpenVINO if its options ask for it."""
+
+    def __init__(self, path: Path, options: "Options", providers: list[Any] | None = None):
+        super().__init__(path, options, providers=[CPU_PROVIDER])
+        self.wants_openvino = options.devices == ["a CPU that OpenVINO knows"]
+
+    def get_providers(self) -> list[str]:
+        return [OPENVINO_PROVIDER, CPU_PROVIDER] if self.wants_openvino else [CPU_PROVIDER]
+
+
+class FailingOpenVino(FakeOpenVino):
+    def run(self, *args: Any, **kwargs: Any) -> Any:
+        if self.wants_openvino:
+            raise RuntimeError("no such primitive")
+        return super().run(*args, **kwargs)
+
+
+class Options(onnxruntime.SessionOptions):
+    devices: ClassVar[list[str]] = []
+
+    def add_provider_for_devices(self, devices: list[str], options: dict[str, str]) -> None:
+        self.devices = devices  # type: ignore[misc]
+
+
+@pytest.fixture
+def openvino(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """Pretend that OpenVINO is installed and knows the CPU, and that there is no GPU."""
+    monkeypatch.setattr(device, "_has_nvidia_gpu", lambda: False)
+    monkeypatch.setattr(device, "_has_openvino", lambda: True)
+    monkeypatch.setattr(device, "_openvino_cpus", lambda: ["a CPU that OpenVINO knows"])
+    monkeypatch.setattr(onnxruntime, "SessionOptions", Options)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", FakeOpenVino)
+    device.why_not_openvino.cache_clear()
+    yield monkeypatch
+    device.why_not_openvino.cache_clear()
+
+
+@pytest.mark.parametrize("wanted", [Device.AUTO, Device.OPENVINO])
+def test_openvino_that_works(openvino: pytest.MonkeyPatch, wanted: Device) -> None:
+    opened = open_model(MODEL, wanted)
+    assert opened.device is Device.OPENVINO
+    assert opened.reason == ("no NVIDIA GPU was found" if wanted is Device.AUTO else "")
+    assert runs(opened)
+
+
+def test_openvino_that_fails(openvino: pytest.MonkeyPatch) -> None:
+    openvino.setattr(onnxruntime, "InferenceSession", FailingOpenVino)
+    opened = open_model(MODEL, Device.AUTO)
+    assert opened.device is Device.CPU
+    assert "OpenVINO failed" in opened.reason and "no such primitive" in opened.reason
+    assert runs(opened)
+    with pytest.raises(DeviceError, match="no such primitive"):
+        open_model(MODEL, Device.OPENVINO)
+
+
+def test_openvino_that_does_not_know_the_processor(openvino: pytest.MonkeyPatch) -> None:
+    openvino.setattr(device, "_openvino_cpus", lambda: [])
+    opened = open_model(MODEL, Device.AUTO)
+    assert opened.device is Device.CPU
+    assert opened.reason == (
+        "no NVIDIA GPU was found; OpenVINO doesn't know this machine's processor"
+    )
+
+
+def test_openvino_that_is_not_installed(openvino: pytest.MonkeyPatch) -> None:
+    openvino.setattr(device, "_has_openvino", lambda: False)
+    opened = open_model(MODEL, Device.AUTO)
+    assert (opened.device, opened.reason) == (Device.CPU, "no NVIDIA GPU was found")
+    with pytest.raises(DeviceError, match=r"isn't installed.*\.\[openvino\]"):
+        open_model(MODEL, Device.OPENVINO)
 
 
 def test_cpu_asked_for_leaves_the_gpu_alone(gpu: pytest.MonkeyPatch) -> None:
