@@ -303,6 +303,7 @@ def add_stage_tab(
                         buttons=["download", "fullscreen"],
                         height=260,
                         elem_id=f"{stage}-{name}",
+                        elem_classes="stage",
                         alt_text=f"{stage.label} by the experiment “{experiment.title}”",
                     )
                     if stage is Stage.OUTPUT:

@@ -92,7 +92,15 @@ def new_photo_input(**options: Any) -> gr.Image:
     gr.Image would open it first, and fail without a message if it is broken.
     """
     photo = gr.Image(**options)
-    photo.preprocess = lambda payload: payload and payload.path  # type: ignore[method-assign,assignment,return-value]
+
+    def hand_on(payload: gr.FileData | None) -> str | None:
+        if payload is None:
+            return None
+        # For gradio to delete it in time; it forgets to with those sent over MCP.
+        photo.temp_files.add(payload.path)
+        return payload.path
+
+    photo.preprocess = hand_on  # type: ignore[method-assign,assignment]
     return photo
 
 

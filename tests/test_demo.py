@@ -19,15 +19,17 @@ from typing import Any
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from gradio.route_utils import delete_files_created_by_app
 from gradio_client import Client, handle_file
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 import retinex
-from retinex import EXPERIMENTS, Stage
+from retinex import EXPERIMENTS, Stage, demo_networks
 from retinex.colour_map import colour
 from retinex.evaluation import psnr, ssim
-from retinex.inference import DEFAULT_EXPERIMENT
+from retinex.inference import DEFAULT_EXPERIMENT, MODELS_FOLDER
+from retinex.quick_gradio import gr
 from retinex.stages import COMPUTED_STAGES
 
 ROOT = Path(__file__).parent.parent
@@ -590,6 +592,19 @@ def test_dockerfile_copies_what_the_demo_needs(tmp_path: Path, dark_photo: Path)
     assert any(temporary.rglob("*.png"))
     stop(server)
     assert [path for path in temporary.rglob("*") if path.is_file()] == []
+
+
+def test_photos_sent_in_any_way_are_deleted(tmp_path: Path) -> None:
+    """gradio does so itself with uploads; photos sent over MCP come as files of another kind."""
+    settings = demo_networks.Settings(retinex.Device.CPU, MODELS_FOLDER, MAX_MEGAPIXELS)
+    with gr.Blocks() as blocks:
+        photo = demo_networks.new_photo_input()
+    sent = tmp_path / "sent.png"
+    Image.new("RGB", (4, 3)).save(sent)
+    taken = photo.preprocess(gr.FileData(path=str(sent)))
+    assert demo_networks.open_upload(taken, settings).rgb.shape == (3, 4, 3)
+    delete_files_created_by_app(blocks, age=None)
+    assert not sent.exists()
 
 
 def test_nothing_is_logged_of_pictures_or_their_faults(demo: Server) -> None:
