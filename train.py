@@ -45,6 +45,7 @@ from retinex.training.phases import Losses, Phase, build_optimizer, phase_losses
 from retinex.training.precision import (
     Precision,
     autocast_for,
+    memory_format_for,
     resolve_precision,
     training_device,
 )
@@ -172,7 +173,7 @@ def start_run(args: argparse.Namespace) -> Run:
     args.precision = precision = resolve_precision(args.precision, device)
     args.pairs = len(pairs)
     torch.manual_seed(args.seed)
-    net = build_network(experiment).to(device, memory_format=torch.channels_last)
+    net = build_network(experiment).to(device, memory_format=memory_format_for(precision))
     print(
         f"{experiment.name}: {len(training)} training and {len(validation)} validation pairs, "
         f"{device.type}, {precision}; everything goes into {folder}"
@@ -297,7 +298,8 @@ def validate(run: Run, phase: Phase) -> dict[str, float]:
 
 def losses_of(run: Run, phase: Phase, batch: Batch) -> Losses:
     """Compute the losses of `phase` on a batch, where the network is."""
-    there = Batch(*(part.to(run.device, memory_format=torch.channels_last) for part in batch))
+    layout = memory_format_for(run.precision)
+    there = Batch(*(part.to(run.device, memory_format=layout) for part in batch))
     return phase_losses(run.net, phase, there, run.autocast)
 
 

@@ -60,7 +60,7 @@ def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description="Measure time and memory by a photo's size.")
     parser.add_argument("--megapixels", type=float, nargs="+", default=[0.24, 1, 4])
-    parser.add_argument("--experiment", default="join_ignore_enhance")
+    parser.add_argument("--experiment", default="retinex_plus")
     parser.add_argument("--device", default="auto")
     return parser.parse_args()
 

@@ -1,26 +1,32 @@
-"""Pairs per second of `train.py`'s step against a plain loop.
+"""Pairs per second of Decom-Net's training step, from a plain loop to `train.py`'s.
 
-Both sides train the same network on the same crops in the same process, turn by turn, and the
-fastest turn of each counts. The plain loop is what a tutorial would write: float32, the default
-memory layout, low and high photos through Decom-Net one after the other. `--precision` forces a
-number format on train.py's side.
+The plain loop is what a tutorial would write: float32, the default memory layout, low and high
+photos through the network one after the other. Each line adds one thing; the last is `train.py`'s
+own step, which leaves out what doesn't pay. All train the same network on the same crops in this
+process, turn by turn, and the fastest turn of each counts. Batches are made from decoded photos, as
+`train.py` does, and from files, in two lines of their own. `--precision` forces a number format.
 """
 
 import argparse
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from retinex.experiments import EXPERIMENTS
 from retinex.training.losses import decom_loss
-from retinex.training.networks import RetinexNet
-from retinex.training.pairs import Batch
+from retinex.training.networks import Decomposition, RetinexNet
+from retinex.training.pairs import Batch, load_pairs, training_batches
 from retinex.training.phases import Phase, build_optimizer, phase_losses
 from retinex.training.precision import (
     Precision,
     autocast_for,
+    memory_format_for,
     resolve_precision,
     training_device,
 )
@@ -29,24 +35,39 @@ LEARNING_RATE = 0.001
 
 
 def main() -> None:
-    """Time both sides and print a table."""
+    """Time all steps and print a table."""
     args = parse_arguments()
     device = training_device()
     precision = resolve_precision(args.precision, device)
     low = torch.rand(args.batch_size, 3, args.crop, args.crop, device=device)
     high = torch.rand_like(low)
+    fp32, bf16 = (autocast_for(choice, device) for choice in (Precision.FP32, precision))
     steps = {
         "plain fp32 loop": plain_step(low, high),
-        f"train.py, {precision}, channels_last": our_step(low, high, precision),
+        "+ low and high in one batch": joint_step(low, high, fp32),
+        "+ channels_last": joint_step(*map(channels_last, (low, high)), fp32),
+        f"+ {precision}": joint_step(*map(channels_last, (low, high)), bf16),
     }
+    if args.compile:
+        steps["+ torch.compile"] = joint_step(*map(channels_last, (low, high)), bf16, compiled=True)
+    steps["train.py"] = our_step(low, high, precision)
     fastest = {name: float("inf") for name in steps}
-    for _ in range(args.turns):
+    for turn in range(args.turns + 1):
         for name, step in steps.items():
-            fastest[name] = min(fastest[name], time_step(step, device))
+            seconds = time_step(step, device)
+            if turn > 0:  # the first compiles and warms up
+                fastest[name] = min(fastest[name], seconds)
     plain = next(iter(fastest.values()))
     print(f"Decom-Net, {args.batch_size} pairs of {args.crop} px, {device.type}")
     for name, seconds in fastest.items():
         print(f"{name:36} {args.batch_size / seconds:8.1f} pairs/s  {plain / seconds:5.2f}×")
+    in_memory, from_files = time_batches(args.batch_size, args.crop)
+    print("making a batch of photos of 400×600 pixels")
+    print(f"{'from files':36} {args.batch_size / from_files:8.1f} pairs/s")
+    print(
+        f"{'from memory':36} {args.batch_size / in_memory:8.1f} pairs/s  "
+        f"{from_files / in_memory:5.1f}×"
+    )
 
 
 def new_network(device: torch.device) -> RetinexNet:
@@ -68,16 +89,41 @@ def plain_step(low: Tensor, high: Tensor) -> Callable[[], None]:
     return step
 
 
+def channels_last(photos: Tensor) -> Tensor:
+    """Lay a batch out in memory as convolutions like it."""
+    return photos.contiguous(memory_format=torch.channels_last)
+
+
+def joint_step(
+    low: Tensor, high: Tensor, autocast: torch.autocast, compiled: bool = False
+) -> Callable[[], None]:
+    """One step with low and high photos as one batch, in the layout that they have."""
+    decom = new_network(low.device).decom
+    if low.is_contiguous(memory_format=torch.channels_last):
+        decom = decom.to(memory_format=torch.channels_last)
+    optimizer = torch.optim.Adam(decom.parameters(), lr=LEARNING_RATE)
+    run = torch.compile(decom) if compiled else decom
+
+    def step() -> None:
+        optimizer.zero_grad()
+        with autocast:
+            both = run(torch.cat([low, high]))
+        (r_low, r_high), (i_low, i_high) = (factor.float().chunk(2) for factor in both)
+        of_low, of_high = Decomposition(r_low, i_low), Decomposition(r_high, i_high)
+        decom_loss(of_low, of_high, low, high).backward()
+        optimizer.step()
+
+    return step
+
+
 def our_step(low: Tensor, high: Tensor, precision: Precision) -> Callable[[], None]:
     """One step as train.py takes it."""
-    net = new_network(low.device).to(memory_format=torch.channels_last)
+    layout = memory_format_for(precision)
+    net = new_network(low.device).to(memory_format=layout)
     optimizer = build_optimizer(net, Phase.DECOM, LEARNING_RATE, LEARNING_RATE)
     autocast = autocast_for(precision, low.device)
-    batch = Batch(  # the thumbnail is for PlusNet
-        low.contiguous(memory_format=torch.channels_last),
-        high.contiguous(memory_format=torch.channels_last),
-        thumbnail=low[:, :, :64, :64],
-    )
+    thumbnail = low[:, :, :64, :64]  # for PlusNet
+    batch = Batch(*(photo.contiguous(memory_format=layout) for photo in (low, high)), thumbnail)
 
     def step() -> None:
         losses = phase_losses(net, Phase.DECOM, batch, autocast)
@@ -97,12 +143,32 @@ def time_step(step: Callable[[], None], device: torch.device) -> float:
     return time.perf_counter() - started
 
 
+def time_batches(batch_size: int, crop: int) -> tuple[float, float]:
+    """Seconds to make a batch of decoded photos, and to decode them for it."""
+    rng = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as folder:
+        for kind in ("low", "high"):
+            (Path(folder) / kind).mkdir()
+            for index in range(batch_size):
+                # As smooth and as noisy as a photo, so that decoding takes as long.
+                smooth = np.linspace(0, 200, 600)[None, :, None] + rng.normal(0, 3, (400, 600, 3))
+                photo = Image.fromarray(smooth.clip(0, 255).astype(np.uint8))
+                photo.save(Path(folder) / kind / f"{index}.png")
+        started = time.perf_counter()
+        pairs = load_pairs([Path(folder)])
+        decoded = time.perf_counter()
+        next(training_batches(pairs, crop, batch_size, rng))
+        made = time.perf_counter()
+    return made - decoded, made - started
+
+
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description="Compare training speed with a plain loop.")
     parser.add_argument("--batch_size", type=int, default=8)
     parser.add_argument("--crop", type=int, default=96)
     parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--compile", action="store_true", help="try torch.compile (minutes)")
     parser.add_argument(
         "--precision", type=Precision, choices=list(Precision), default=Precision.AUTO
     )

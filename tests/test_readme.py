@@ -21,6 +21,7 @@ TINY = {
     "train.py": ["-e", "1", "--crop", "16", "--batch_size", "2"],
     "benchmarks/inference_speed.py": ["--turns", "1", "--size", "8", "8"],
     "benchmarks/photo_sizes.py": ["--megapixels", "0.01"],
+    "benchmarks/roofline.py": ["--turns", "1", "--size", "8", "8", "--experiment", QUICKEST],
     "benchmarks/rewrites.py": [
         f"checkpoints/{QUICKEST}.safetensors",
         *("--turns", "1", "--size", "8", "8"),

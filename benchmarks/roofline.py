@@ -1,0 +1,153 @@
+"""How close inference comes to what this machine's CPU could do at best.
+
+In one run: the fastest matrix product (fp32 and bf16) and memory copy are measured, each network's
+multiply-adds and bytes are counted layer by layer in its ONNX file, and each network is timed by
+onnxruntime's own provider and, where it works, by OpenVINO, which may use bf16. A layer's limit is
+the longer of computing its multiply-adds at the speed of the matrix product and of moving its
+inputs, weights and outputs at that of the copy; the limit of a network is their sum. Caches can
+beat it, where a layer finds in them what the one before left there.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+
+from retinex import Device, DeviceError
+from retinex.device import open_model, usable_cores
+from retinex.experiments import EXPERIMENTS
+from retinex.inference import MODELS_FOLDER
+from retinex.photo import Pixels
+from retinex.training.precision import cpu_has_bf16
+
+MATRIX_SIDE = 2048
+COPIED_BYTES = 2**28
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What a layer costs at least."""
+
+    multiply_adds: int
+    moved_bytes: int
+
+    def least_seconds(self, flops: float, bandwidth: float) -> float:
+        """Seconds at so many operations and bytes a second; a multiply-add is two operations."""
+        return max(2 * self.multiply_adds / flops, self.moved_bytes / bandwidth)
+
+
+def main() -> None:
+    """Measure the machine, count and time the networks, print a table."""
+    args = parse_arguments()
+    torch.set_num_threads(usable_cores())
+    fp32 = matrix_speed(torch.float32)
+    bf16 = matrix_speed(torch.bfloat16) if cpu_has_bf16() else 0.0  # emulated: minutes
+    bandwidth = copy_speed()
+    print(
+        f"{usable_cores()} threads: matrix product {fp32 / 1e9:.0f} GFLOP/s in fp32, "
+        f"{bf16 / 1e9:.0f} in bf16 (0: not in hardware); copy {bandwidth / 1e9:.1f} GB/s"
+    )
+    height, width = args.size
+    image = np.random.default_rng(0).integers(0, 256, (1, height, width, 3), dtype=np.uint8)
+    print(f"{width}×{height} pixels           GMAC     MB    limit  device       time   share")
+    for name in args.experiment:
+        layers = count_layers(MODELS_FOLDER / f"{name}.onnx", image)
+        for device, seconds in time_devices(name, image, args.turns).items():
+            flops = fp32 if device is Device.CPU else max(fp32, bf16)
+            limit = sum(layer.least_seconds(flops, bandwidth) for layer in layers)
+            print(
+                f"{name:22} {sum(layer.multiply_adds for layer in layers) / 1e9:6.1f} "
+                f"{sum(layer.moved_bytes for layer in layers) / 1e6:6.0f} {limit:6.3f} s  "
+                f"{device.label:9} {seconds:6.3f} s {limit / seconds:6.0%}"
+            )
+
+
+def fastest(run: Callable[[], object], turns: int = 5) -> float:
+    """Seconds of the fastest of several runs; the first warms up."""
+    seconds = []
+    for _ in range(turns + 1):
+        started = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - started)
+    return min(seconds[1:])
+
+
+def matrix_speed(dtype: torch.dtype) -> float:
+    """Floating-point operations a second of a large matrix product."""
+    a, b = (torch.rand(MATRIX_SIDE, MATRIX_SIDE).to(dtype) for _ in range(2))
+    return 2 * MATRIX_SIDE**3 / fastest(lambda: a @ b)
+
+
+def copy_speed() -> float:
+    """Bytes a second, read and written, of a large copy."""
+    source = torch.ones(COPIED_BYTES, dtype=torch.uint8)
+    target = torch.empty_like(source)
+    return 2 * COPIED_BYTES / fastest(lambda: target.copy_(source))
+
+
+def count_layers(file: Path, image: Pixels) -> list[Layer]:
+    """Count what each layer of an ONNX file does to `image`, as onnxruntime's profile tells."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.enable_profiling = True
+    # The layout that faster levels choose pads channels, which would be counted, too.
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    with tempfile.TemporaryDirectory() as folder:
+        options.profile_file_prefix = f"{folder}/profile"
+        session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+        session.run(None, {"image": image})
+        events = json.loads(Path(session.end_profiling()).read_text())
+    runs = (event for event in events if event.get("name", "").endswith("_kernel_time"))
+    return [count_layer(event["args"]) for event in runs]
+
+
+def count_layer(run: dict[str, Any]) -> Layer:
+    """Count one layer by the shapes of what it read and wrote."""
+    inputs, outputs = (
+        [(dtype, shape) for value in run[kind] for dtype, shape in value.items()]
+        for kind in ("input_type_shape", "output_type_shape")
+    )
+    moved = sum(
+        int(np.prod(shape)) * (1 if dtype == "uint8" else 4) for dtype, shape in [*inputs, *outputs]
+    )
+    if run["op_name"] not in {"Conv", "ConvTranspose", "FusedConv"}:
+        return Layer(0, moved)
+    (_, data), (_, weights), *_ = inputs
+    # A convolution applies a filter at each pixel it writes, a transposed one at each it reads.
+    pixels = data if run["op_name"] == "ConvTranspose" else outputs[0][1]
+    return Layer(pixels[0] * int(np.prod(pixels[2:])) * int(np.prod(weights)), moved)
+
+
+def time_devices(experiment: str, image: Pixels, turns: int) -> dict[Device, float]:
+    """Seconds on each device that works here."""
+    seconds = {}
+    for device in (Device.CPU, Device.OPENVINO):
+        try:
+            session = open_model(MODELS_FOLDER / f"{experiment}.onnx", device).session
+        except DeviceError:
+            continue
+        seconds[device] = fastest(
+            lambda session=session: session.run(None, {"image": image}), turns
+        )
+    return seconds
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Compare inference with the machine's limits.")
+    parser.add_argument("--experiment", nargs="+", default=list(EXPERIMENTS), choices=EXPERIMENTS)
+    parser.add_argument("--size", type=int, nargs=2, default=(400, 600), metavar=("H", "W"))
+    parser.add_argument("--turns", type=int, default=5)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
