@@ -1,7 +1,8 @@
 """Turn trained weights into ONNX files: `python export_onnx.py` does so for all in checkpoints/.
 
 Each file is run in onnxruntime and compared with PyTorch at several sizes; a difference of more
-than one step of 255 is an error. retinex/training/onnx_export.py describes what a file contains.
+than one step of 255 is an error. With --fp16, too: a value too large for it, or none at all (NaN),
+would come out black. retinex/training/onnx_export.py describes what a file contains.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from retinex.training.checkpoints import CheckpointError, load_weights
 from retinex.training.onnx_export import export_onnx, run_in_torch
 
 CHECKED_SHAPES = ((1, 1, 1), (1, 7, 5), (2, 33, 47), (1, 101, 200))
-"""Batch, height and width of the images both are run on."""
+"""Batch, height and width of the images that both are run on."""
 TOLERANCE = 1
 """Largest difference allowed between the 8-bit images of onnxruntime and PyTorch."""
 
@@ -31,7 +32,7 @@ def main() -> None:
     failed = False
     for path in paths:
         try:
-            file, difference = export(path, args.out)
+            file, difference = export(path, args.out, args.fp16)
         except CheckpointError as error:
             raise SystemExit(f"export_onnx.py: {error}") from error
         failed |= difference > TOLERANCE
@@ -40,7 +41,7 @@ def main() -> None:
         raise SystemExit("export_onnx.py: an ONNX file computes something else than PyTorch")
 
 
-def export(weights: Path, folder: Path) -> tuple[Path, int]:
+def export(weights: Path, folder: Path, fp16: bool) -> tuple[Path, int]:
     """Export one checkpoint; return the file and its largest difference to PyTorch.
 
     A file that differs by more than `TOLERANCE` doesn't replace the one there is.
@@ -50,7 +51,7 @@ def export(weights: Path, folder: Path) -> tuple[Path, int]:
     # Within `folder`, so that a good file replaces the former at once and whole.
     with tempfile.TemporaryDirectory(dir=folder) as unchecked_folder:
         unchecked = Path(unchecked_folder) / f"{experiment.name}.onnx"
-        export_onnx(net, experiment, facts, unchecked)
+        export_onnx(net, experiment, facts, unchecked, fp16=fp16)
         difference = largest_difference(net, unchecked)
         file = folder / unchecked.name
         if difference <= TOLERANCE:
@@ -59,15 +60,18 @@ def export(weights: Path, folder: Path) -> tuple[Path, int]:
 
 
 def largest_difference(net: Network, file: Path) -> int:
-    """Compare `file` in onnxruntime with `net` in PyTorch on noise of `CHECKED_SHAPES`."""
-    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    """Compare `file` in onnxruntime with `net` in PyTorch on noise, black and white."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # that an optional input isn't a constant is known
+    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     rng = np.random.default_rng(0)
     largest = 0
     for shape in CHECKED_SHAPES:
-        image = rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
-        pairs = zip(session.run(None, {"image": image}), run_in_torch(net, image), strict=True)
-        for ours, reference in pairs:
-            largest = max(largest, int(np.abs(ours.astype(int) - reference).max()))
+        noise = rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
+        for image in (noise, np.zeros_like(noise), np.full_like(noise, 255)):
+            pairs = zip(session.run(None, {"image": image}), run_in_torch(net, image), strict=True)
+            for ours, reference in pairs:
+                largest = max(largest, int(np.abs(ours.astype(int) - reference).max()))
     return largest
 
 
@@ -77,8 +81,14 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "weights", nargs="*", type=Path, help=".safetensors files (default checkpoints/*)"
     )
+    parser.add_argument(
+        "--fp16", action="store_true", help="half the size, for GPUs; into OUT/fp16"
+    )
     parser.add_argument("--out", type=Path, default=Path("onnx_models"), help="where to write to")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.fp16:
+        args.out /= "fp16"
+    return args
 
 
 if __name__ == "__main__":

@@ -16,7 +16,12 @@ from retinex.experiments import EXPERIMENTS, Mode
 from retinex.photo import Pixels
 from retinex.thumbnail import make_thumbnail
 from retinex.training.checkpoints import save_weights
-from retinex.training.onnx_export import export_onnx, receptive_radius, run_in_torch
+from retinex.training.onnx_export import (
+    export_onnx,
+    receptive_radius,
+    run_in_torch,
+    to_half,
+)
 from retinex.training.rewrites import rewrite
 
 REPOSITORY = Path(__file__).parent.parent
@@ -179,6 +184,23 @@ def test_the_script_exports_a_weights_file(
     assert "join_ignore_enhance.onnx" in row
     assert int(row.split()[-1]) <= 1
     assert retinex.enhance(noise(9, 5), model.experiment.name, models="onnx_models").output.any()
+
+
+@pytest.mark.parametrize("name", ["join_ignore_enhance", "retinex_plus"])
+def test_half_precision_halves_the_file_alone(
+    exported: dict[str, Exported], name: str, tmp_path: Path
+) -> None:
+    model = exported[name]
+    half = to_half(onnx.load(model.file))
+    onnx.checker.check_model(half, full_check=True)
+    onnx.save(half, tmp_path / f"{name}.onnx")
+    assert (tmp_path / f"{name}.onnx").stat().st_size < 0.6 * model.file.stat().st_size
+
+    photo = noise(65, 130)
+    full_size = retinex.enhance(photo, name, "cpu", model.file.parent)
+    half_size = retinex.enhance(photo, name, "cpu", tmp_path)
+    for stage, pixels in full_size.stages.items():
+        assert difference(half_size.stages[stage], pixels) <= 2
 
 
 @pytest.mark.parametrize("arguments", [[], ["missing.safetensors"]])

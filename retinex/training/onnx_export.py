@@ -28,6 +28,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
+from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
+from onnxruntime.transformers.onnx_model import OnnxModel
 from torch import nn
 
 from retinex import __version__
@@ -70,12 +72,18 @@ def flush_denormals(net: nn.Module) -> None:
 
 
 def export_onnx(
-    net: Network, experiment: Experiment, facts: Facts, path: Path, as_trained: bool = False
+    net: Network,
+    experiment: Experiment,
+    facts: Facts,
+    path: Path,
+    *,
+    as_trained: bool = False,
+    fp16: bool = False,
 ) -> None:
     """Write `net` to `path` under the contract above; equal inputs give equal bytes.
 
     What is written is `net` as rewritten by `retinex.training.rewrites`, unless `as_trained`.
-    Denormal weights become 0.
+    Denormal weights become 0. With `fp16`, weights and arithmetic are float16.
     """
     module = build_portable(copy.deepcopy(net) if as_trained else rewrite(net)).eval()
     flush_denormals(module)
@@ -109,6 +117,8 @@ def export_onnx(
     name_output_sizes(model)
     if isinstance(net, PlusNet):
         make_thumbnail_optional(model)
+    if fp16:
+        model = to_half(model)
     onnx.helper.set_model_props(model, metadata(experiment, facts))
     onnx.checker.check_model(model, full_check=True)
     write_atomically(path, lambda file: onnx.save(model, file))
@@ -148,6 +158,18 @@ def make_thumbnail_optional(model: onnx.ModelProto) -> None:
     """Let no thumbnails be what the input holds if it isn't given."""
     none = np.empty((0, THUMBNAIL_SIZE, THUMBNAIL_SIZE, 3), np.uint8)
     model.graph.initializer.append(onnx.numpy_helper.from_array(none, "thumbnail"))
+
+
+def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return `model` with float16 in place of float32; its inputs and outputs are uint8 anyway."""
+    blocked = [op for op in DEFAULT_OP_BLOCK_LIST if op != "Resize"]  # which knows float16 now
+    half: onnx.ModelProto = convert_float_to_float16(model, op_block_list=blocked)
+    # What the converter leaves behind: two casts of one name, nodes out of order, former types.
+    nodes = {tuple(node.output): node for node in half.graph.node}
+    del half.graph.node[:], half.graph.value_info[:]
+    half.graph.node.extend(nodes.values())
+    OnnxModel(half).topological_sort()
+    return half
 
 
 @torch.inference_mode()
