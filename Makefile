@@ -31,6 +31,6 @@ $(VENV)/.demo: pyproject.toml | $(BIN)/python
 
 $(VENV)/.test: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet $(TORCH) --editable ".[dev]"
-	@command -v chromium chromium-browser google-chrome > /dev/null \
+	@command -v chromium || command -v chromium-browser || command -v google-chrome \
 		|| $(BIN)/python -m playwright install chromium
 	touch $@

@@ -12,7 +12,13 @@
         handle.dispatchEvent(new MouseEvent("mousedown", at(start)));
         window.dispatchEvent(new MouseEvent("mousemove", at(end)));
         window.dispatchEvent(new MouseEvent("mouseup", at(end)));
-        handle.setAttribute("aria-valuenow", Math.round((100 * (end - area.left)) / area.width));
+    }
+
+    function tellPosition(handle) {
+        const area = handle.parentElement.getBoundingClientRect();
+        const grip = handle.getBoundingClientRect();
+        const share = (grip.left + grip.width / 2 - area.left) / area.width;
+        handle.setAttribute("aria-valuenow", Math.round(100 * share));
     }
 
     function prepare(slider) {
@@ -32,6 +38,8 @@
             event.preventDefault();
             move(handle, event.key);
         });
+        // Its place is in its style, whoever moves it.
+        new MutationObserver(() => tellPosition(handle)).observe(handle, { attributeFilter: ["style"] });
     }
 
     // Each example is a button with nothing but a picture in it; its file is called what it shows.

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -340,7 +341,7 @@ def connect(page: Page, blocks: gr.Blocks, settings: Settings, folder: Path) -> 
         if path is None:
             return
         photo = open_upload(path, settings)
-        results = Results(new_folder(folder), Path(path).stem, photo, view=read_view(*view))
+        results = Results(new_folder(folder), Path(path), photo, view=read_view(*view))
         yield {page.results: results, page.stop: gr.Button(interactive=True)}
         set_reference(results, reference, settings)
         yield from run_experiments(page, results, settings)
@@ -360,14 +361,14 @@ def connect(page: Page, blocks: gr.Blocks, settings: Settings, folder: Path) -> 
         api_visibility="private",
         **ONE_AT_A_TIME,
     )
-    gr.on(
-        [page.stop.click, page.photo.clear],
-        stop_run,
-        inputs=page.results,
-        queue=False,
-        show_progress="hidden",
-        api_visibility="private",
-    )
+    instantly: dict[str, Any] = {
+        "queue": False,
+        "show_progress": "hidden",
+        "api_visibility": "private",
+    }
+    gr.on([page.stop.click, page.photo.clear], stop_run, inputs=page.results, **instantly)
+    # The run of another photo begins when that of the former has ended.
+    page.photo.change(stop_other, inputs=[page.photo, page.results], **instantly)
     at_once: dict[str, Any] = {
         "show_progress": "hidden",
         "trigger_mode": "always_last",
@@ -387,9 +388,7 @@ def connect(page: Page, blocks: gr.Blocks, settings: Settings, folder: Path) -> 
         lambda name: EXPERIMENTS[name].best_at,
         page.compared,
         page.best_at,
-        queue=False,
-        show_progress="hidden",
-        api_visibility="private",
+        **instantly,
     )
     page.reference.change(
         lambda path, results, *view: score(page, path, results, read_view(*view), settings),
@@ -419,7 +418,7 @@ def order_experiments(first: str) -> list[str]:
 def prepare_example(folder: Path) -> Results:
     """Open the example photo that is shown enhanced to whoever opens the page."""
     view = View(DEFAULT_EXPERIMENT, (), Adjustments())
-    return Results(new_folder(folder), FIRST_EXAMPLE.stem, open_photo(FIRST_EXAMPLE), view)
+    return Results(new_folder(folder), FIRST_EXAMPLE, open_photo(FIRST_EXAMPLE), view)
 
 
 def open_example(
@@ -427,7 +426,7 @@ def open_example(
 ) -> Iterator[Update]:
     """Show the example; the first visitor waits for its networks, the others find it done."""
     # The visitor's own, to adjust; in the state at once, so that a photo of theirs can stop it.
-    results = Results(new_folder(folder), example.name, example.photo, example.view)
+    results = Results(new_folder(folder), example.source, example.photo, example.view)
     yield {page.results: results}
     for name in order_experiments(DEFAULT_EXPERIMENT):
         with EXAMPLE_LOCK:
@@ -455,19 +454,30 @@ def run_experiments(page: Page, results: Results, settings: Settings) -> Iterato
     for name in order_experiments(results.view.compared):
         title = EXPERIMENTS[name].title
         number = f"{len(results.done) + 1} of {len(EXPERIMENTS)}"
-        # Every update repeats the pictures before it: a closed tab keeps the last update only.
-        yield {**show(page, results), page.status: f"Running **{title}** ({number}) …"}
+        # Every update repeats the pictures before it: a closed tab keeps the last update only. The
+        # state is written again, so that it is kept for longer.
+        running = f"Running **{title}** ({number}) …"
+        yield {**show(page, results), page.status: running, page.results: results}
         try:
             enhancement = run_networks(name, results.photo, settings, report)
         except RunStoppedError:
             break
+        except Exception:  # no GPU left on ZeroGPU, for one; gradio tells the visitor
+            yield end_run(page, results, settings)
+            raise
         if results.stopped:
             break
         add_enhancement(results, enhancement)
-    yield {
+    yield end_run(page, results, settings)
+
+
+def end_run(page: Page, results: Results, settings: Settings) -> Update:
+    """Show what a run has come to."""
+    return {
         **show(page, results),
         page.status: describe_results(results, settings),
         page.stop: gr.Button(interactive=False),
+        page.results: results,
     }
 
 
@@ -481,16 +491,34 @@ def stop_run(results: Results | None) -> None:
         results.stopped = True
 
 
+def stop_other(path: str | None, results: Results | None) -> None:
+    """End a run when the visitor has chosen another photo than its own."""
+    if results is not None and (path is None or Path(path) != results.source):
+        results.stopped = True
+
+
 def add_enhancement(results: Results, enhancement: Enhancement) -> None:
     """Add the stages of an experiment, and its output as the visitor wants to see it."""
-    output = adjust(enhancement, results.view.adjustments)
-    try:
+    with unless_deleted(results):
         results.add(enhancement)
+        write_output(results, enhancement)
+
+
+def write_output(results: Results, enhancement: Enhancement) -> None:
+    """Write an output as the visitor wants to see it by now, and measure it."""
+    with results.lock:
+        output = adjust(enhancement, results.view.adjustments)
         results.write_adjusted(enhancement.experiment, output)
+
+
+@contextmanager
+def unless_deleted(results: Results) -> Iterator[None]:
+    """Leave out the rest if the visitor has moved on to another photo and their folder is gone."""
+    try:
+        yield
     except FileNotFoundError:
         if not results.stopped:
             raise
-        # The visitor has moved on to another photo, and their folder is gone.
 
 
 def readjust(page: Page, results: Results | None, view: View) -> Update:
@@ -527,20 +555,22 @@ def set_reference(results: Results, path: str | None, settings: Settings) -> Non
 
 def rewrite_outputs(results: Results) -> None:
     """Adjust and measure the outputs anew."""
-    for name in list(results.measured):  # another experiment may finish meanwhile
-        results.write_adjusted(name, adjust(results.load(name), results.view.adjustments))
+    with unless_deleted(results):
+        for name in list(results.measured):  # another experiment may finish meanwhile
+            write_output(results, results.load(name))
 
 
 def show(page: Page, results: Results) -> Update:
     """Fill the page with the experiments that are done."""
     names = [name for name in EXPERIMENTS if name in results.measured]
-    update: Update = {page.grid: []}
+    update: Update = {}
+    grid: list[tuple[Path, str]] = []
     for name in names:
         files = {stage: results.path(name, stage) for stage in Stage}
         files[Stage.OUTPUT] = results.adjusted_path(name)
         done, title = results.done[name], EXPERIMENTS[name].title
         label = f"{title} · {done.seconds:.1f} s on {done.device.label}"
-        update[page.grid] += [(path, f"{title}: {stage.label}") for stage, path in files.items()]
+        grid += [(path, f"{title}: {stage.label}") for stage, path in files.items()]
         for stage in results.view.coloured:
             files[stage] = results.write_coloured(name, stage)
         for stage, path in files.items():
@@ -548,7 +578,8 @@ def show(page: Page, results: Results) -> Update:
         update[page.facts[name]] = describe_output(results.statistics, results.measured[name])
         if name == results.view.compared:
             update[page.before_after] = (files[Stage.INPUT], files[Stage.OUTPUT])
-    return update
+    # As a component: gradio forgets to delete the files of a plain list.
+    return update | {page.grid: gr.Gallery(grid)}
 
 
 def clear(page: Page) -> Update:

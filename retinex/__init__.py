@@ -1,7 +1,7 @@
-"""Brings dark photos to light with RetinexNet.
+"""Brings dark photos to light with Retinex networks.
 
 >>> import retinex
->>> result = retinex.enhance("dark.jpg", experiment="join")
+>>> result = retinex.enhance("dark.jpg")
 >>> retinex.save_photo(result.output, "bright.jpg", original=result.photo)
 >>> result.stages[retinex.Stage.ILLUMINATION].shape, result.device, result.seconds
 """

@@ -102,7 +102,7 @@ def run_enhance(args: argparse.Namespace) -> int:
 
 
 def describe_device(enhancer: Enhancer) -> str:
-    """Say what the networks run on, and why that isn't the GPU."""
+    """Say what the networks run on, and why on nothing faster."""
     reason = f" ({enhancer.device_reason})" if enhancer.device_reason else ""
     return f"Device: {enhancer.device.label}{reason}."
 
@@ -223,7 +223,7 @@ def _add_common(parser: argparse.ArgumentParser, default_out: Path | None) -> No
         type=Device,
         choices=list(Device),
         default=Device.AUTO,
-        help="what the networks run on (default auto: CUDA where it works)",
+        help="what the networks run on (default auto: the first that works)",
     )
     parser.add_argument(
         "--out",

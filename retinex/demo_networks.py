@@ -62,6 +62,8 @@ def open_upload(path: str, settings: Settings) -> Photo:
         # As bytes: messages don't name a path on the server.
         content = Path(path).read_bytes()
         return open_photo(content, max_pixels=round(settings.max_megapixels * 1e6))
+    except FileNotFoundError as error:
+        raise new_message("It was deleted after a while. Choose it again.", "No photo") from error
     except PhotoError as error:
         raise new_message(str(error), "This photo can't be enhanced") from error
 
@@ -105,7 +107,7 @@ def new_photo_input(**options: Any) -> gr.Image:
 
 
 def describe_device(settings: Settings) -> str:
-    """Say what the networks run on, and why that isn't the GPU."""
+    """Say what the networks run on, and why on nothing faster."""
     if spaces is not None:
         return "Runs on **ZeroGPU**, lent for each run"
     enhancer = load_enhancer(DEFAULT_EXPERIMENT, settings)

@@ -19,6 +19,8 @@ import onnxruntime
 CUDA_PROVIDER = "CUDAExecutionProvider"
 OPENVINO_PROVIDER = "OpenVINOExecutionProvider"
 CPU_PROVIDER = "CPUExecutionProvider"
+CGROUP_LIMIT = Path("/sys/fs/cgroup/cpu.max")
+"""Where Linux tells a container its processor time in a period, both in microseconds."""
 OPENVINO_PACKAGE = "onnxruntime_ep_openvino"
 
 CUDA_OPTIONS = {
@@ -121,14 +123,16 @@ def _open_on_cuda(path: Path) -> onnxruntime.InferenceSession:
 
 def _open_on_openvino(path: Path) -> onnxruntime.InferenceSession:
     """Open `path` on OpenVINO and prove by a run that it works there."""
-    if reason := why_not_openvino():
-        raise DeviceError(Device.OPENVINO, reason, INSTALL_OPENVINO)
     try:
+        if reason := why_not_openvino():
+            raise DeviceError(Device.OPENVINO, reason, INSTALL_OPENVINO)
         options = _session_options()
         options.add_provider_for_devices(_openvino_cpus(), {})
         session = onnxruntime.InferenceSession(path, options)
         _prove(session, OPENVINO_PROVIDER)
-    except Exception as error:  # as above
+    except DeviceError:
+        raise
+    except Exception as error:  # as above; its own library may not load, too
         reason = f"OpenVINO failed on {path.name}: {error}"
         raise DeviceError(Device.OPENVINO, reason, INSTALL_OPENVINO) from error
     return session
@@ -197,14 +201,19 @@ def _new_session(path: Path, providers: list[Any]) -> onnxruntime.InferenceSessi
 
 def _session_options() -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
-    # onnxruntime counts the machine's cores; a container may own fewer.
+    # onnxruntime counts the machine's cores.
     options.intra_op_num_threads = usable_cores()
     options.log_severity_level = 3
     return options
 
 
 def usable_cores() -> int:
-    """Count the cores this process may use."""
+    """Count the cores this process may use, in a container those that it may keep busy."""
+    cores = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        cores = len(os.sched_getaffinity(0))
+    if CGROUP_LIMIT.exists():
+        quota, period = CGROUP_LIMIT.read_text().split()
+        if quota != "max":
+            return max(1, min(cores, int(quota) // int(period)))
+    return cores

@@ -121,7 +121,7 @@ def open_enhancers(experiments: Sequence[str], device: str, models: Path) -> lis
 
     Raises:
         ModelError: an experiment has no file, or there is none at all.
-        DeviceError: `device` is "cuda" and CUDA doesn't work here.
+        DeviceError: `device` is "cuda" or "openvino" and doesn't work here.
     """
     found = [name for name in EXPERIMENTS if (models / f"{name}.onnx").is_file()]
     names = list(dict.fromkeys(experiments)) or found

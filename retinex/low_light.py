@@ -26,7 +26,7 @@ class LowLight:
 
     Attributes:
         exposure: share of the light that is left, in (0, 1].
-        gamma: exponent of the tone curve applied at the end is 1 / gamma.
+        gamma: the tone curve applied at the end is x^(1 / gamma).
         shot_noise: variance of the noise per unit of light.
         read_noise: standard deviation of the noise in the dark, in units of full light.
         colour: relative share of red, green and blue light.

@@ -139,7 +139,7 @@ def _photo_from_array(pixels: NDArray[np.uint8] | NDArray[np.uint16], limit: int
     eight_bit = _to_eight_bit(pixels)
     # A copy: the caller may go on to change the array.
     rgb = np.broadcast_to(eight_bit[:, :, :3], (*pixels.shape[:2], 3)).copy()
-    return Photo(rgb, alpha=eight_bit[:, :, 3] if pixels.shape[2] == 4 else None)
+    return Photo(rgb, alpha=eight_bit[:, :, 3].copy() if pixels.shape[2] == 4 else None)
 
 
 def _photo_from_image(image: Image.Image, limit: int | None) -> Photo:

@@ -1,5 +1,6 @@
 """The enhancements of one photo as files: kept for a visitor, or packed to take home."""
 
+import threading
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -48,23 +49,30 @@ class Results:
 
     Attributes:
         folder: where the pictures are, an exact PNG of the input and one a stage and experiment.
-        name: stem of the photo's file name; all files start with it.
+        source: the photo's file; all files start with its name.
         photo: the original.
         view: how their owner looks at them.
         reference: the same scene in normal light, (h, w, 3) uint8 of the photo's size, if given.
         done: what is known of each experiment that has run, without its pictures.
         measured: numbers of each experiment's adjusted output.
         stopped: set to end a run that still adds experiments.
+        lock: held while an output is adjusted and written.
     """
 
     folder: Path
-    name: str
+    source: Path
     photo: Photo
     view: View
     reference: Pixels | None = None
     done: dict[str, Enhancement] = field(default_factory=dict)
     measured: dict[str, Measured] = field(default_factory=dict)
     stopped: bool = False
+    lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    @property
+    def name(self) -> str:
+        """What all files start with."""
+        return self.source.stem
 
     @cached_property
     def statistics(self) -> Statistics:
@@ -134,7 +142,7 @@ class Results:
 
     def write_zip(self) -> Path:
         """Pack all stages of all experiments with a contact sheet; return the file."""
-        done = list(self.done)  # other experiments may finish meanwhile
+        done = list(self.measured)  # other experiments may finish meanwhile
         sheet = self.folder / f"{self.name}-contact-sheet.png"
         draw_contact_sheet(
             rows=[[self._read_small(name, stage) for stage in Stage] for name in done],

@@ -1,4 +1,4 @@
-"""A thumbnail of the whole photo: from it `retinex_plus` decides how bright a photo shall become.
+"""A thumbnail of the whole photo: from it `retinex_plus` decides how bright a photo should become.
 
 Tiles of a large photo can't tell; so the thumbnail is made once and goes into each tile's run.
 """

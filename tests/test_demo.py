@@ -210,11 +210,11 @@ def test_every_tab_shows_what_inference_computes(page: Page, dark_photo: Path) -
 
 
 def test_results_name_experiment_time_and_device(page: Page, dark_photo: Path) -> None:
-    expect(page.locator("#status")).to_contain_text(re.compile("Runs on (CPU|CUDA)"))
+    expect(page.locator("#status")).to_contain_text(re.compile("Runs on (CPU|OpenVINO|CUDA)"))
     upload(page, dark_photo)
     wait_for_all(page)
     for name, experiment in EXPERIMENTS.items():
-        expected = re.compile(rf"{re.escape(experiment.title)} · \d+\.\d s on (CPU|CUDA)")
+        expected = re.compile(rf"{re.escape(experiment.title)} · \d+\.\d s on (CPU|OpenVINO|CUDA)")
         expect(page.locator(f"#output-{name}")).to_contain_text(expected)
         expect(page.locator(f"#facts-{name} svg")).to_be_visible()
 
@@ -290,6 +290,26 @@ def test_stop_ends_a_run_and_keeps_what_is_done(page: Page, tmp_path: Path) -> N
     expect(page.locator("#status")).to_contain_text("Stopped: 900×600 pixels")
     expect(page.locator("#stop")).to_be_disabled()
     expect(page.locator("#before-after img").last).to_be_visible()
+
+
+def test_another_photo_ends_the_run_of_the_former(
+    page: Page, dark_photo: Path, tmp_path: Path
+) -> None:
+    wait_for_example(page)
+    page.evaluate(
+        "window.said = []; new MutationObserver(() => said.push(document.querySelector('#status')"
+        ".textContent)).observe(document.querySelector('#status'), {childList: true, subtree: true,"
+        "characterData: true})"
+    )
+    large = tmp_path / "large.jpg"
+    Image.open(ROOT / "examples" / "coffee.jpg").resize((900, 600)).save(large)
+    upload(page, large)
+    expect(page.locator("#status")).to_contain_text(f"(1 of {len(EXPERIMENTS)})")
+    upload(page, dark_photo)
+    wait_for_all(page)
+    said = page.evaluate("said")
+    assert any("Stopped: 900×600 pixels" in text for text in said)
+    assert not any("900×600 pixels, 5 of 5" in text for text in said)
 
 
 def test_before_after_slider_moves_by_keyboard(page: Page) -> None:

@@ -216,6 +216,16 @@ def test_openvino_that_fails(openvino: pytest.MonkeyPatch) -> None:
         open_model(MODEL, Device.OPENVINO)
 
 
+def test_openvino_that_does_not_load(openvino: pytest.MonkeyPatch) -> None:
+    def fail() -> list[str]:
+        raise ImportError("libtbb.so.12 is missing")
+
+    openvino.setattr(device, "_openvino_cpus", fail)
+    opened = open_model(MODEL, Device.AUTO)
+    assert opened.device is Device.CPU
+    assert "libtbb.so.12 is missing" in opened.reason
+
+
 def test_openvino_that_does_not_know_the_processor(openvino: pytest.MonkeyPatch) -> None:
     openvino.setattr(device, "_openvino_cpus", lambda: [])
     opened = open_model(MODEL, Device.AUTO)
@@ -237,6 +247,19 @@ def test_cpu_asked_for_leaves_the_gpu_alone(gpu: pytest.MonkeyPatch) -> None:
     opened = open_model(MODEL, Device.CPU)
     assert (opened.device, opened.reason) == (Device.CPU, "")
     assert FakeCuda.asked == [[CPU_PROVIDER]]
+
+
+@pytest.mark.parametrize(
+    ("limit", "cores"), [("max 100000", 8), ("200000 100000", 2), ("50000 100000", 1)]
+)
+def test_threads_follow_a_containers_limit(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, limit: str, cores: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setattr(device, "CGROUP_LIMIT", tmp_path / "cpu.max")
+    assert device.usable_cores() == 8
+    (tmp_path / "cpu.max").write_text(f"{limit}\n")
+    assert device.usable_cores() == cores
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system has no core affinity")

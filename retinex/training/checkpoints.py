@@ -33,7 +33,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(path.name + ".unfinished")
     write(unfinished)
-    with unfinished.open("rb") as file:
+    with unfinished.open("rb+") as file:  # Windows flushes only what may be written
         os.fsync(file.fileno())
     unfinished.replace(path)
 

@@ -39,8 +39,8 @@ from retinex.stages import COMPUTED_STAGES
 from retinex.thumbnail import THUMBNAIL_SIZE
 from retinex.training.build import Network
 from retinex.training.checkpoints import Facts, write_atomically
-from retinex.training.plus_network import RECEPTIVE_RADIUS, PlusNet
-from retinex.training.portable import STRIDE, build_portable
+from retinex.training.plus_network import RECEPTIVE_RADIUS, STRIDE, PlusNet
+from retinex.training.portable import build_portable
 from retinex.training.rewrites import rewrite
 
 OPSET = 18

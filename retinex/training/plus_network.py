@@ -1,9 +1,9 @@
 """PlusNet, the network of `retinex_plus`.
 
 The project's own: it makes RetinexNet's stages R, I, Î and R · Î by one small U-Net that works at
-half the photo's size, for a tenth of the cost. What concerns the photo as a whole, such as how
-bright it shall become, it decides by a thumbnail. All else is local, so that tiles of a large photo
-come out as they would in one pass.
+half the photo's size, for a quarter of the work. What concerns the photo as a whole, such as how
+bright it should become, it decides by a thumbnail. All else is local, so that tiles of a large
+photo come out as they would in one pass.
 
 All maps are float tensors of shape (batch, channels, height, width); photos have values in [0, 1].
 """
@@ -81,7 +81,7 @@ def compose(photo: Tensor, heads: Tensor) -> RetinexStages:
     photo is too dark and noisy for that: R = t · S / I + (1 − t) · painted.
     """
     painted, illumination, enhanced_illumination, trust = torch.split(heads, [3, 1, 1, 1], dim=1)
-    # Photos are darker than they shall become: I starts at 0.12, Î at 0.5.
+    # Photos are darker than they should become: I starts at 0.12, Î at 0.5.
     illumination = torch.sigmoid(illumination - 2).clamp(min=DARKEST_ILLUMINATION)
     enhanced_illumination = torch.sigmoid(enhanced_illumination)
     trust = torch.sigmoid(trust)

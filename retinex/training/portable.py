@@ -7,7 +7,7 @@ from torch.nn import functional
 from retinex.thumbnail import THUMBNAIL_SIZE
 from retinex.training.build import Network
 from retinex.training.networks import Decomposition, RetinexNet, RetinexStages
-from retinex.training.plus_network import PlusNet
+from retinex.training.plus_network import STRIDE, PlusNet
 
 BORDER = 8
 """Pixels around the photo that the networks see but that aren't part of the result, at least.
@@ -15,8 +15,6 @@ BORDER = 8
 Their zero padding would otherwise show as a pale border. More than Decom-Net's receptive radius,
 and a multiple of Enhance-Net's stride, so that tiles stay on its grid.
 """
-STRIDE = 8
-"""All networks halve the size up to three times: shifts by this many pixels commute with them."""
 
 
 class PortableRetinexNet(nn.Module):
