@@ -120,19 +120,45 @@ def browser() -> Iterator[Browser]:
         chromium.close()
 
 
-@pytest.fixture
-def page(browser: Browser, server: str, request: pytest.FixtureRequest) -> Iterator[Page]:
-    """Open the demo; keep a screenshot of how the test left it."""
-    size, _, theme = getattr(request, "param", "desk").partition("-")
+def open_page(browser: Browser, server: str, size: str, theme: str) -> Page:
     width, height = SIZES[size]
     page = browser.new_page(viewport={"width": width, "height": height})
     page.set_default_timeout(NETWORKS_TIMEOUT)
     page.add_init_script(SUM_LAYOUT_SHIFTS)
-    page.goto(f"{server}?__theme={theme or 'light'}")
-    yield page
+    page.goto(f"{server}?__theme={theme}")
+    return page
+
+
+def keep_screenshot(page: Page, test: str) -> None:
     ARTIFACTS.mkdir(exist_ok=True)
-    page.screenshot(path=ARTIFACTS / f"{request.node.name}.png", full_page=True)
+    page.screenshot(path=ARTIFACTS / f"{test}.png", full_page=True)
+
+
+@pytest.fixture
+def page(browser: Browser, server: str, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """Open the demo; keep a screenshot of how the test left it."""
+    size, _, theme = getattr(request, "param", "desk").partition("-")
+    page = open_page(browser, server, size, theme or "light")
+    yield page
+    keep_screenshot(page, request.node.name)
     page.close()
+
+
+@pytest.fixture(scope="module")
+def page_with_results(browser: Browser, server: str, dark_photo: Path) -> Iterator[Page]:
+    page = open_page(browser, server, "desk", "light")
+    upload(page, dark_photo)
+    wait_for_all(page)
+    yield page
+    page.close()
+
+
+@pytest.fixture
+def finished(page_with_results: Page, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """Show the page on which all experiments have run on the dark photo; tests tidy up."""
+    open_tab(page_with_results, Stage.OUTPUT)
+    yield page_with_results
+    keep_screenshot(page_with_results, request.node.name)
 
 
 def upload(page: Page, path: Path) -> None:
@@ -196,6 +222,7 @@ def test_opens_with_an_example_already_enhanced(page: Page) -> None:
 
 @pytest.mark.parametrize("page", SIZES, indirect=True)
 def test_every_tab_shows_what_inference_computes(page: Page, dark_photo: Path) -> None:
+    expected = {name: retinex.enhance(dark_photo, name).stages for name in EXPERIMENTS}
     upload(page, dark_photo)
     wait_for_all(page)
     for stage in Stage:
@@ -204,80 +231,71 @@ def test_every_tab_shows_what_inference_computes(page: Page, dark_photo: Path) -
             picture = f"#{stage}-{name} img"
             see(page, f"#{stage}-{name}")
             expect(page.locator(f"#{stage}-{name}")).to_contain_text(experiment.title)
-            expected = retinex.enhance(dark_photo, name).stages[stage]
-            np.testing.assert_array_equal(download(page, picture), expected)
+            np.testing.assert_array_equal(download(page, picture), expected[name][stage])
         page.screenshot(path=ARTIFACTS / f"tab-{stage}-{page.viewport_size['width']}.png")
 
 
-def test_results_name_experiment_time_and_device(page: Page, dark_photo: Path) -> None:
-    expect(page.locator("#status")).to_contain_text(re.compile("Runs on (CPU|OpenVINO|CUDA)"))
-    upload(page, dark_photo)
-    wait_for_all(page)
+def test_results_name_experiment_time_and_device(finished: Page) -> None:
+    expect(finished.locator("#status")).to_contain_text(re.compile("Runs on (CPU|OpenVINO|CUDA)"))
     for name, experiment in EXPERIMENTS.items():
         expected = re.compile(rf"{re.escape(experiment.title)} · \d+\.\d s on (CPU|OpenVINO|CUDA)")
-        expect(page.locator(f"#output-{name}")).to_contain_text(expected)
-        expect(page.locator(f"#facts-{name} svg")).to_be_visible()
+        expect(finished.locator(f"#output-{name}")).to_contain_text(expected)
+        expect(finished.locator(f"#facts-{name} svg")).to_be_visible()
 
 
-def test_grid_shows_everything_and_opens_large_by_keyboard(page: Page, dark_photo: Path) -> None:
-    upload(page, dark_photo)
-    wait_for_all(page)
-    open_tab_named(page, "All")
-    thumbnails = page.locator("#grid .grid-container button")
+def test_grid_shows_everything_and_opens_large_by_keyboard(finished: Page) -> None:
+    open_tab_named(finished, "All")
+    thumbnails = finished.locator("#grid .grid-container button")
     expect(thumbnails).to_have_count(len(EXPERIMENTS) * len(Stage))
     thumbnails.nth(1).focus()
-    page.keyboard.press("Enter")
-    caption = page.locator("#grid .preview .caption")
+    finished.keyboard.press("Enter")
+    caption = finished.locator("#grid .preview .caption")
     title = next(iter(EXPERIMENTS.values())).title
     expect(caption).to_have_text(f"{title}: {Stage.REFLECTANCE.label}")
-    box = page.locator("#grid .preview").bounding_box()
+    box = finished.locator("#grid .preview").bounding_box()
     assert box is not None
     assert (box["width"], box["height"]) == SIZES["desk"]
-    page.screenshot(path=ARTIFACTS / "grid-large.png")
-    page.keyboard.press("ArrowRight")
+    finished.screenshot(path=ARTIFACTS / "grid-large.png")
+    finished.keyboard.press("ArrowRight")
     expect(caption).to_have_text(f"{title}: {Stage.ILLUMINATION.label}")
-    page.keyboard.press("Escape")
+    finished.keyboard.press("Escape")
     expect(caption).to_have_count(0)
 
 
-def test_illumination_in_colours(page: Page, dark_photo: Path) -> None:
-    upload(page, dark_photo)
-    wait_for_all(page)
-    status = page.locator("#status").inner_text()
+def test_illumination_in_colours(finished: Page, dark_photo: Path) -> None:
+    status = finished.locator("#status").inner_text()
     name, stage = next(iter(EXPERIMENTS)), Stage.ILLUMINATION
-    open_tab(page, stage)
-    picture = page.locator(f"#{stage}-{name} img")
+    open_tab(finished, stage)
+    picture = finished.locator(f"#{stage}-{name} img")
     gray = picture.get_attribute("src")
-    legend = page.locator(".colour-legend:visible")
+    legend = finished.locator(".colour-legend:visible")
     expect(legend).to_have_count(0)
-    page.locator(f"#colours-{stage}").get_by_label("Show in colours").check()
+    finished.locator(f"#colours-{stage}").get_by_label("Show in colours").check()
     expect(picture).not_to_have_attribute("src", str(gray))
     expect(legend).to_be_visible()
     expected = colour(retinex.enhance(dark_photo, name).stages[stage])
-    np.testing.assert_array_equal(download(page, f"#{stage}-{name} img"), expected)
-    page.locator(f"#colours-{stage}").get_by_label("Show in colours").uncheck()
+    np.testing.assert_array_equal(download(finished, f"#{stage}-{name} img"), expected)
+    finished.locator(f"#colours-{stage}").get_by_label("Show in colours").uncheck()
     expect(picture).to_have_attribute("src", str(gray))
-    assert page.locator("#status").inner_text() == status  # its time is that of the networks
+    assert finished.locator("#status").inner_text() == status  # its time is that of the networks
 
 
-def test_reference_scores_every_output(page: Page, dark_photo: Path, tmp_path: Path) -> None:
-    upload(page, dark_photo)
-    wait_for_all(page)
+def test_reference_scores_every_output(finished: Page, dark_photo: Path, tmp_path: Path) -> None:
     reference = np.asarray(Image.open(dark_photo)) * np.uint8(4)
     Image.fromarray(reference).save(tmp_path / "reference.png")
     Image.fromarray(reference[:-1]).save(tmp_path / "smaller.png")
-    page.get_by_text("Score against a reference").click()
-    page.set_input_files("#reference input[type=file]", tmp_path / "reference.png")
+    finished.get_by_text("Score against a reference").click()
+    finished.set_input_files("#reference input[type=file]", tmp_path / "reference.png")
     for name in EXPERIMENTS:
         output = retinex.enhance(dark_photo, name).output
         scores = f"PSNR {psnr(output, reference):.2f} dB · SSIM {ssim(output, reference):.3f}"
-        expect(page.locator(f"#facts-{name}")).to_contain_text(scores)
-    page.locator("#reference").get_by_label("Remove Image").or_(
-        page.locator("#reference button[aria-label='Clear']")
+        expect(finished.locator(f"#facts-{name}")).to_contain_text(scores)
+    finished.locator("#reference").get_by_label("Remove Image").or_(
+        finished.locator("#reference button[aria-label='Clear']")
     ).first.click()
-    expect(page.locator(".facts", has_text="PSNR")).to_have_count(0)
-    page.set_input_files("#reference input[type=file]", tmp_path / "smaller.png")
-    expect(page.get_by_text("It has 240×159 pixels, the dark photo 240×160")).to_be_visible()
+    expect(finished.locator(".facts", has_text="PSNR")).to_have_count(0)
+    finished.set_input_files("#reference input[type=file]", tmp_path / "smaller.png")
+    expect(finished.get_by_text("It has 240×159 pixels, the dark photo 240×160")).to_be_visible()
 
 
 def test_stop_ends_a_run_and_keeps_what_is_done(page: Page, tmp_path: Path) -> None:
@@ -352,15 +370,13 @@ def test_phone_does_not_scroll_sideways(page: Page) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= SIZES["phone"][0]
 
 
-def test_slider_compares_the_experiment_chosen(page: Page, dark_photo: Path) -> None:
-    upload(page, dark_photo)
-    wait_for_all(page)
+def test_slider_compares_the_experiment_chosen(finished: Page) -> None:
     for name, experiment in EXPERIMENTS.items():
-        page.locator("#compared").get_by_label(experiment.title, exact=True).check()
-        open_tab(page, Stage.OUTPUT)
-        output = page.locator(f"#output-{name} img").get_attribute("src")
+        finished.locator("#compared").get_by_label(experiment.title, exact=True).check()
+        open_tab(finished, Stage.OUTPUT)
+        output = finished.locator(f"#output-{name} img").get_attribute("src")
         assert output is not None
-        after = page.locator(f"#before-after img[src='{output}']")
+        after = finished.locator(f"#before-after img[src='{output}']")
         expect(after).to_be_visible()
 
 
@@ -389,22 +405,20 @@ def test_photo_above_the_limit_gets_a_clear_message(
     expect(page.get_by_text(message)).to_be_visible(timeout=NETWORKS_TIMEOUT)
 
 
-def test_controls_change_the_output_without_the_networks(page: Page, dark_photo: Path) -> None:
-    upload(page, dark_photo)
-    wait_for_all(page)
-    status = page.locator("#status").inner_text()
-    before = download(page, "#output-join img")
-    first_source = page.locator("#output-join img").get_attribute("src")
-    strength = page.get_by_label("number input for Strength")
+def test_controls_change_the_output_without_the_networks(finished: Page, dark_photo: Path) -> None:
+    status = finished.locator("#status").inner_text()
+    before = download(finished, "#output-join img")
+    first_source = finished.locator("#output-join img").get_attribute("src")
+    strength = finished.get_by_label("number input for Strength")
     strength.fill("0")
     strength.press("Enter")
-    expect(page.locator("#output-join img")).not_to_have_attribute("src", str(first_source))
+    expect(finished.locator("#output-join img")).not_to_have_attribute("src", str(first_source))
     photo = np.asarray(Image.open(dark_photo))
-    np.testing.assert_array_equal(download(page, "#output-join img"), photo)
+    np.testing.assert_array_equal(download(finished, "#output-join img"), photo)
     assert not np.array_equal(before, photo)
-    page.get_by_role("button", name="Reset", exact=True).click()
-    expect(page.locator("#output-join img")).to_have_attribute("src", str(first_source))
-    assert page.locator("#status").inner_text() == status  # its times are those of the networks
+    finished.get_by_role("button", name="Reset", exact=True).click()
+    expect(finished.locator("#output-join img")).to_have_attribute("src", str(first_source))
+    assert finished.locator("#status").inner_text() == status  # its times are those of the networks
 
 
 def test_downloads_keep_name_and_metadata(page: Page, tmp_path: Path) -> None:
@@ -425,11 +439,9 @@ def test_downloads_keep_name_and_metadata(page: Page, tmp_path: Path) -> None:
         assert picture.getexif().get(EXIF_ORIENTATION, 1) == 1
 
 
-def test_zip_holds_every_stage_and_a_contact_sheet(page: Page, dark_photo: Path) -> None:
-    upload(page, dark_photo)
-    wait_for_all(page)
-    with page.expect_download() as started:
-        page.locator("#download-ZIP").click()
+def test_zip_holds_every_stage_and_a_contact_sheet(finished: Page) -> None:
+    with finished.expect_download() as started:
+        finished.locator("#download-ZIP").click()
     names = zipfile.ZipFile(started.value.path()).namelist()
     stages = {f"dark-{name}-{stage}.png" for name in EXPERIMENTS for stage in COMPUTED_STAGES}
     outputs = {f"adjusted/dark-{name}.png" for name in EXPERIMENTS}
