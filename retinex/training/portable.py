@@ -15,6 +15,8 @@ BORDER = 8
 Their zero padding would otherwise show as a pale border. More than Decom-Net's receptive radius,
 and a multiple of Enhance-Net's stride, so that tiles stay on its grid.
 """
+PLUS_BORDER = 16
+"""The same for PlusNet, which looks further: with 8 the last rows come out 2 % darker."""
 
 
 class PortableRetinexNet(nn.Module):
@@ -56,8 +58,8 @@ class PortablePlusNet(nn.Module):
         height, width = image.shape[1], image.shape[2]
         # Whichever comes first is used: no condition is needed.
         thumbnails = torch.cat([thumbnail, make_thumbnail(image)])[: image.shape[0]]
-        stages = self.net(add_border(to_photo(image)), to_photo(thumbnails))
-        return tuple(to_image(crop_border(stage, height, width)) for stage in stages)
+        stages = self.net(add_border(to_photo(image), PLUS_BORDER), to_photo(thumbnails))
+        return tuple(to_image(crop_border(stage, height, width, PLUS_BORDER)) for stage in stages)
 
 
 def build_portable(net: Network) -> PortableRetinexNet | PortablePlusNet:
@@ -75,7 +77,7 @@ def to_image(stage: Tensor) -> Tensor:
     return (stage.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8).permute(0, 2, 3, 1)
 
 
-def mirrored_positions(size: int) -> Tensor:
+def mirrored_positions(size: int, border: int) -> Tensor:
     """Index an axis of `size` pixels with those of its border, mirrored at the edges.
 
     The border's outermost pixels are left out. Axes shorter than the border repeat their last pixel
@@ -83,25 +85,25 @@ def mirrored_positions(size: int) -> Tensor:
     """
     last = size - 1
     whole_strides = (size + STRIDE - 1) // STRIDE * STRIDE
-    positions = torch.arange(1 - BORDER, whole_strides + BORDER - 1).abs()
+    positions = torch.arange(1 - border, whole_strides + border - 1).abs()
     return (last - (last - positions).abs()).clamp(min=0)
 
 
-def add_border(maps: Tensor) -> Tensor:
+def add_border(maps: Tensor, border: int = BORDER) -> Tensor:
     """Surround float (b, c, h, w) maps with their mirror image and, outermost, one pixel of 0.
 
-    There are `BORDER` pixels at the top and left; at the bottom and right up to `STRIDE` - 1 more,
+    There are `border` pixels at the top and left; at the bottom and right up to `STRIDE` - 1 more,
     to make sizes multiples of `STRIDE`. The zeros make the networks' zero padding begin within the
     border, which `retinex.training.rewrites` needs to be exact.
     """
-    mirrored = maps.index_select(2, mirrored_positions(maps.shape[2]))
-    mirrored = mirrored.index_select(3, mirrored_positions(maps.shape[3]))
+    mirrored = maps.index_select(2, mirrored_positions(maps.shape[2], border))
+    mirrored = mirrored.index_select(3, mirrored_positions(maps.shape[3], border))
     return functional.pad(mirrored, (1, 1, 1, 1))
 
 
-def crop_border(maps: Tensor, height: int, width: int) -> Tensor:
+def crop_border(maps: Tensor, height: int, width: int, border: int = BORDER) -> Tensor:
     """Undo `add_border` on maps of a photo of `height` × `width` pixels."""
-    return maps[:, :, BORDER : BORDER + height, BORDER : BORDER + width]
+    return maps[:, :, border : border + height, border : border + width]
 
 
 def area_weights(size: int) -> Tensor:
