@@ -366,7 +366,7 @@ def connect(page: Page, blocks: gr.Blocks, settings: Settings, folder: Path) -> 
         "show_progress": "hidden",
         "api_visibility": "private",
     }
-    gr.on([page.stop.click, page.photo.clear], stop_run, inputs=page.results, **instantly)
+    page.stop.click(stop_run, inputs=page.results, **instantly)
     # The run of another photo begins when that of the former has ended.
     page.photo.change(stop_other, inputs=[page.photo, page.results], **instantly)
     at_once: dict[str, Any] = {

@@ -7,6 +7,8 @@ session that asked for CUDA alone; only a session that has run can tell.
 import importlib
 import importlib.util
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache
@@ -30,14 +32,6 @@ CUDA_OPTIONS = {
     "arena_extend_strategy": "kSameAsRequested",
 }
 
-INSTALL_CUDA = (
-    "Install the CUDA libraries with `pip install -e '.[gpu]'`, check that `nvidia-smi` lists a "
-    "GPU and that only one of onnxruntime and onnxruntime-gpu is installed, or choose the CPU."
-)
-INSTALL_OPENVINO = (
-    "OpenVINO runs on Intel's processors, after `pip install -e '.[openvino]'`; or choose the CPU."
-)
-
 
 class Device(StrEnum):
     """What to run the networks on."""
@@ -55,11 +49,25 @@ class Device(StrEnum):
         return "OpenVINO" if self is Device.OPENVINO else self.upper()
 
 
+INSTALL = {
+    Device.CUDA: (
+        "Install the CUDA libraries with `pip install -e '.[gpu]'`, check that `nvidia-smi` lists "
+        "a GPU and that only one of onnxruntime and onnxruntime-gpu is installed, or choose the "
+        "CPU."
+    ),
+    Device.OPENVINO: (
+        "OpenVINO runs on Intel's processors, after `pip install -e '.[openvino]'`; or choose the "
+        "CPU."
+    ),
+}
+"""What to do where a device doesn't work."""
+
+
 class DeviceError(RuntimeError):
     """The device asked for doesn't work here; the message says what to do."""
 
-    def __init__(self, device: Device, reason: str, hint: str) -> None:
-        super().__init__(f"can't run on {device.label}: {reason}. {hint}")
+    def __init__(self, device: Device, reason: str) -> None:
+        super().__init__(f"can't run on {device.label}: {reason}. {INSTALL[device]}")
         self.reason = reason
 
 
@@ -109,33 +117,36 @@ def _open_on_fastest(path: Path) -> OpenedModel:
 
 def _open_on_cuda(path: Path) -> onnxruntime.InferenceSession:
     """Open `path` on CUDA and prove by a run that it works there."""
-    if reason := why_not_cuda():
-        raise DeviceError(Device.CUDA, reason, INSTALL_CUDA)
-    try:
+    with _explaining(Device.CUDA, path):
+        if reason := why_not_cuda():
+            raise DeviceError(Device.CUDA, reason)
         onnxruntime.preload_dlls()
         session = _new_session(path, [(CUDA_PROVIDER, CUDA_OPTIONS), CPU_PROVIDER])
         _prove(session, CUDA_PROVIDER)
-    except Exception as error:  # kernels fail with whatever their library raises
-        reason = f"CUDA failed on {path.name}: {error}"
-        raise DeviceError(Device.CUDA, reason, INSTALL_CUDA) from error
     return session
 
 
 def _open_on_openvino(path: Path) -> onnxruntime.InferenceSession:
     """Open `path` on OpenVINO and prove by a run that it works there."""
-    try:
+    with _explaining(Device.OPENVINO, path):
         if reason := why_not_openvino():
-            raise DeviceError(Device.OPENVINO, reason, INSTALL_OPENVINO)
+            raise DeviceError(Device.OPENVINO, reason)
         options = _session_options()
         options.add_provider_for_devices(_openvino_cpus(), {})
         session = onnxruntime.InferenceSession(path, options)
         _prove(session, OPENVINO_PROVIDER)
+    return session
+
+
+@contextmanager
+def _explaining(device: Device, path: Path) -> Iterator[None]:
+    """Raise a `DeviceError` of whatever is raised while `path` is opened on `device`."""
+    try:
+        yield
     except DeviceError:
         raise
-    except Exception as error:  # as above; its own library may not load, too
-        reason = f"OpenVINO failed on {path.name}: {error}"
-        raise DeviceError(Device.OPENVINO, reason, INSTALL_OPENVINO) from error
-    return session
+    except Exception as error:  # libraries and their kernels fail with whatever they raise
+        raise DeviceError(device, f"{device.label} failed on {path.name}: {error}") from error
 
 
 def _prove(session: onnxruntime.InferenceSession, provider: str) -> None:

@@ -210,6 +210,14 @@ def dark_photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def large_photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A photo of 900×600 pixels, on which the networks take long enough to be interrupted."""
+    path = tmp_path_factory.mktemp("photos") / "large.jpg"
+    Image.open(ROOT / "examples" / "coffee.jpg").resize((900, 600)).save(path)
+    return path
+
+
 @pytest.mark.parametrize("page", SIZES, indirect=True)
 def test_opens_with_an_example_already_enhanced(page: Page) -> None:
     wait_for_example(page)
@@ -298,11 +306,9 @@ def test_reference_scores_every_output(finished: Page, dark_photo: Path, tmp_pat
     expect(finished.get_by_text("It has 240×159 pixels, the dark photo 240×160")).to_be_visible()
 
 
-def test_stop_ends_a_run_and_keeps_what_is_done(page: Page, tmp_path: Path) -> None:
+def test_stop_ends_a_run_and_keeps_what_is_done(page: Page, large_photo: Path) -> None:
     wait_for_example(page)
-    large = tmp_path / "large.jpg"
-    Image.open(ROOT / "examples" / "coffee.jpg").resize((900, 600)).save(large)
-    upload(page, large)
+    upload(page, large_photo)
     expect(page.locator("#status")).to_contain_text(f"(2 of {len(EXPERIMENTS)})")
     page.get_by_role("button", name="Stop", exact=True).click()
     expect(page.locator("#status")).to_contain_text("Stopped: 900×600 pixels")
@@ -311,7 +317,7 @@ def test_stop_ends_a_run_and_keeps_what_is_done(page: Page, tmp_path: Path) -> N
 
 
 def test_another_photo_ends_the_run_of_the_former(
-    page: Page, dark_photo: Path, tmp_path: Path
+    page: Page, dark_photo: Path, large_photo: Path
 ) -> None:
     wait_for_example(page)
     page.evaluate(
@@ -319,9 +325,7 @@ def test_another_photo_ends_the_run_of_the_former(
         ".textContent)).observe(document.querySelector('#status'), {childList: true, subtree: true,"
         "characterData: true})"
     )
-    large = tmp_path / "large.jpg"
-    Image.open(ROOT / "examples" / "coffee.jpg").resize((900, 600)).save(large)
-    upload(page, large)
+    upload(page, large_photo)
     expect(page.locator("#status")).to_contain_text(f"(1 of {len(EXPERIMENTS)})")
     upload(page, dark_photo)
     wait_for_all(page)
@@ -483,14 +487,25 @@ def readme_block(language: str, containing: str) -> str:
     return next(block for block in blocks if containing in block)
 
 
-def test_readme_calls_the_demo_from_python(
-    server: str, dark_photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def run_readme(containing: str, server: str) -> dict[str, Any]:
+    """Run README's Python code against `server`; return its variables."""
+    block = readme_block("python", containing).replace(README_ADDRESS, server)
+    results: dict[str, Any] = {}
+    with ThreadPoolExecutor(1) as thread:  # Playwright's event loop runs in this one
+        thread.submit(exec, compile(block, "README.md", "exec"), results).result()
+    return results
+
+
+@pytest.fixture
+def beside_dark_jpg(dark_photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run in a folder that holds the `dark.jpg` of README's calls."""
     Image.open(dark_photo).save(tmp_path / "dark.jpg", quality=95)
     monkeypatch.chdir(tmp_path)
-    results: dict[str, Any] = {}
-    block = readme_block("python", "gradio_client").replace(README_ADDRESS, server)
-    exec(compile(block, "README.md", "exec"), results)
+
+
+@pytest.mark.usefixtures("beside_dark_jpg")
+def test_readme_calls_the_demo_from_python(server: str) -> None:
+    results = run_readme("gradio_client", server)
     expected = retinex.enhance("dark.jpg", "join")
     for path, stage in zip(results["stages"], COMPUTED_STAGES, strict=True):
         np.testing.assert_array_equal(np.asarray(Image.open(path)), expected.stages[stage])
@@ -498,11 +513,11 @@ def test_readme_calls_the_demo_from_python(
     assert results["details"]["seconds"] > 0
 
 
-def test_readme_calls_the_demo_from_a_shell(server: str, dark_photo: Path, tmp_path: Path) -> None:
-    Image.open(dark_photo).save(tmp_path / "dark.jpg", quality=95)
+@pytest.mark.usefixtures("beside_dark_jpg")
+def test_readme_calls_the_demo_from_a_shell(server: str) -> None:
     block = readme_block("bash", "curl").replace(README_ADDRESS, server)
     answer = subprocess.run(
-        ["bash", "-euc", block], cwd=tmp_path, capture_output=True, text=True, check=True
+        ["bash", "-euc", block], capture_output=True, text=True, check=True
     ).stdout
     assert "event: complete" in answer
     data = json.loads(answer.split("data: ")[-1])
@@ -523,15 +538,9 @@ def test_compare_scores_by_a_reference(server: str, dark_photo: Path, tmp_path: 
         assert details[name]["ssim"] == pytest.approx(ssim(output, reference))
 
 
-def test_readme_calls_the_demo_over_mcp(
-    server: str, dark_photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    Image.open(dark_photo).save(tmp_path / "dark.jpg", quality=95)
-    monkeypatch.chdir(tmp_path)
-    results: dict[str, Any] = {}
-    block = readme_block("python", "from mcp").replace(README_ADDRESS, server)
-    with ThreadPoolExecutor(1) as thread:  # Playwright's event loop runs in this one
-        thread.submit(exec, compile(block, "README.md", "exec"), results).result()
+@pytest.mark.usefixtures("beside_dark_jpg")
+def test_readme_calls_the_demo_over_mcp(server: str) -> None:
+    results = run_readme("from mcp", server)
     assert not results["answer"].isError, results["answer"].content
     picture, *_ = [part for part in results["answer"].content if part.type == "image"]
     shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(picture.data))).convert("RGB"))
