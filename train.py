@@ -30,6 +30,7 @@ from retinex.training.checkpoints import (
 )
 from retinex.training.grids import stage_grid
 from retinex.training.losses import SSIM_WINDOW
+from retinex.training.memory import keep_freed_memory
 from retinex.training.networks import RetinexNet
 from retinex.training.pairs import (
     Batch,
@@ -132,6 +133,7 @@ class LossMeans:
 def main() -> None:
     """Train the experiment the command line asks for."""
     args = parse_arguments()
+    keep_freed_memory()
     try:
         train(args)
     except (CheckpointError, DatasetError, TrackerError) as error:
