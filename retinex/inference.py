@@ -19,7 +19,7 @@ DEFAULT_EXPERIMENT = "retinex_plus"
 """The one whose pictures are best by all measures, and the fastest."""
 
 TILE = 512
-"""Side of the square that a tile computes, in pixels; a multiple of the networks' stride."""
+"""Longest side of what a tile contributes to the photo, in pixels."""
 TILE_OF_FAR_SIGHT = 1024
 """The same for networks that see further than an eighth of `TILE`: the photo around a tile is
 computed, too, and should be little."""
@@ -89,8 +89,8 @@ class Enhancer:
         self.device_reason = opened.reason
         self._session = opened.session
         facts = self._session.get_modelmeta().custom_metadata_map
-        stride = int(facts["stride"])
-        self._halo = -(-int(facts["receptive_radius"]) // stride) * stride
+        self._stride = int(facts["stride"])
+        self._halo = -(-int(facts["receptive_radius"]) // self._stride) * self._stride
         optional = self._session.get_overridable_initializers()
         self._sees_thumbnail = any(value.name == "thumbnail" for value in optional)
 
@@ -115,7 +115,7 @@ class Enhancer:
         images = {
             stage: np.empty((height, width, stage.channels), np.uint8) for stage in COMPUTED_STAGES
         }
-        tiles = list(split_into_tiles(height, width, self._halo))
+        tiles = list(split_into_tiles(height, width, self._halo, self._stride))
         inputs: dict[str, Pixels] = {}
         if self._sees_thumbnail and len(tiles) > 1:
             inputs["thumbnail"] = make_thumbnail(rgb)[None]
@@ -144,29 +144,36 @@ class Tile:
     """The used part, in the tile's coordinates."""
 
 
-def split_into_tiles(height: int, width: int, halo: int) -> Iterator[Tile]:
-    """Cover a photo with square tiles, each seen with `halo` pixels around it.
+def split_into_tiles(height: int, width: int, halo: int, stride: int) -> Iterator[Tile]:
+    """Cover a photo with tiles of equal size, each seen with `halo` pixels around its core.
 
-    Where `halo` covers the network's receptive radius and is a multiple of its stride, as the
-    tiles' side is, every pixel comes out as in one pass, within rounding: it sees the same
-    neighbours on the same grid. The network mirrors a tile at its border as it would the photo;
-    within the photo that lies further from the core than the network sees, at the photo's edge it
-    is the same mirror image, of fewer pixels than a tile always has (`halo` + 1 or the whole
-    photo).
+    Where `halo` covers the network's receptive radius and both it and where tiles start are
+    multiples of the network's stride, every pixel comes out as in one pass, within rounding: it
+    sees the same neighbours on the same grid. The network mirrors a tile at its border as it would
+    the photo; within the photo that lies further from the core than the network sees, at the
+    photo's edge it is the same mirror image, of fewer pixels than a tile always has.
+
+    Equal sizes let onnxruntime plan memory, and a GPU choose its algorithms, once a photo.
     """
     side = TILE if 8 * halo <= TILE else TILE_OF_FAR_SIGHT
-    for top in range(0, height, side):
-        rows, core_rows, inside_rows = _extend(top, side, height, halo)
-        for left in range(0, width, side):
-            columns, core_columns, inside_columns = _extend(left, side, width, halo)
+    for rows, core_rows, inside_rows in _split(height, side, halo, stride):
+        for columns, core_columns, inside_columns in _split(width, side, halo, stride):
             yield Tile(rows, columns, (core_rows, core_columns), (inside_rows, inside_columns))
 
 
-def _extend(start: int, side: int, size: int, halo: int) -> tuple[slice, slice, slice]:
-    """Return one axis of a tile: what is seen, what is used, and the latter within the former."""
-    end = min(start + side, size)
-    seen = slice(max(0, start - halo), min(size, end + halo))
-    return seen, slice(start, end), slice(start - seen.start, end - seen.start)
+def _split(size: int, side: int, halo: int, stride: int) -> Iterator[tuple[slice, slice, slice]]:
+    """Yield one axis of each tile: what is seen, what is used, and the latter within the former."""
+    inner = size - 2 * halo  # the first and the last tile have no halo at the photo's edge
+    count = max(1, -(-inner // side))
+    step = max(1, -(-inner // (count * stride))) * stride
+    count = max(1, -(-inner // step))  # fewer where rounding up covers more
+    length = step + 2 * halo + size % stride  # the last tile, too, has to start on the grid
+    for k in range(count):
+        start = max(0, min(k * step, size - length))
+        core_start = 0 if k == 0 else k * step + halo
+        core_end = size if k == count - 1 else (k + 1) * step + halo
+        seen = slice(start, min(start + length, size))
+        yield seen, slice(core_start, core_end), slice(core_start - start, core_end - start)
 
 
 @cache

@@ -158,7 +158,8 @@ def test_tiles_equal_one_pass(
     monkeypatch.setattr(retinex.inference, "TILE_OF_FAR_SIGHT", 64)
     tiled = enhancer.enhance(photo, progress=lambda done, of: tiles.append(of))
 
-    assert tiles == [4 * 6] * (4 * 6)
+    assert len(tiles) > 1
+    assert tiles == [len(tiles)] * len(tiles)
     for stage, pixels in whole.stages.items():
         assert difference(tiled.stages[stage], pixels) <= 1
     (reference,) = run_in_torch(exported[name].net, photo[None])[-1]

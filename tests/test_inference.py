@@ -118,7 +118,7 @@ def test_no_visible_border(experiment: str) -> None:
 @pytest.mark.usefixtures("small_tiles")
 def test_progress_counts_tiles() -> None:
     calls: list[tuple[int, int]] = []
-    load("join").enhance(make_dark(65, 130), lambda done, total: calls.append((done, total)))
+    load("join").enhance(make_dark(145, 210), lambda done, total: calls.append((done, total)))
     assert calls == [(done, 6) for done in range(1, 7)]
 
 
@@ -132,12 +132,12 @@ def test_exception_in_progress_stops_the_run() -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        load("join").enhance(make_dark(65, 130), cancel_at_second_tile)
+        load("join").enhance(make_dark(145, 210), cancel_at_second_tile)
     assert calls == [1, 2]
 
 
 @every_experiment
-@pytest.mark.parametrize("size", [(150, 203), (65, 71), (1, 66)], ids=str)
+@pytest.mark.parametrize("size", [(300, 421), (65, 281), (1, 266)], ids=str)
 def test_tiles_leave_no_seams(
     experiment: str, size: tuple[int, int], request: pytest.FixtureRequest
 ) -> None:
@@ -150,6 +150,20 @@ def test_tiles_leave_no_seams(
         assert np.abs(difference).max() <= 1, stage
 
 
+@pytest.mark.parametrize("halo", [8, 40, 96])
+@pytest.mark.parametrize("size", [(1, 1), (37, 2000), (1201, 1200), (4003, 6001)], ids=str)
+def test_tiles_of_equal_size_cover_the_photo_once(size: tuple[int, int], halo: int) -> None:
+    covered = np.zeros(size, np.uint8)
+    shapes: set[tuple[int, int]] = set()
+    for tile in inference.split_into_tiles(*size, halo, stride=8):
+        covered[tile.core] += 1
+        seen = np.zeros((tile.rows.stop - tile.rows.start, tile.columns.stop - tile.columns.start))
+        shapes.add(seen.shape)
+        assert seen[tile.core_inside].shape == covered[tile.core].shape
+    assert (covered == 1).all()
+    assert len(shapes) == 1
+
+
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells the peak")
 def test_memory_is_that_of_a_tile() -> None:
     """More pixels take no more memory than they and their stages are large."""
@@ -157,7 +171,7 @@ def test_memory_is_that_of_a_tile() -> None:
         "import numpy, retinex\n"
         "from retinex import inference\n"
         "inference.TILE = inference.TILE_OF_FAR_SIGHT = 128\n"
-        "for side in (384, 1024):\n"
+        "for side in (448, 1088):  # tiles of 320 pixels\n"
         "    result = retinex.enhance(numpy.zeros((side, side, 3), numpy.uint8), device='cpu')\n"
         "    print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])\n"
     )
@@ -166,7 +180,7 @@ def test_memory_is_that_of_a_tile() -> None:
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
     small, large = (int(kilobytes) * 1024 for kilobytes in done.stdout.split())
     # The array, its copy and 8 bytes a pixel of stages; one feature map of 64 channels takes 256.
-    in_and_out = (3 + 3 + 8) * (1024**2 - 384**2)
+    in_and_out = (3 + 3 + 8) * (1088**2 - 448**2)
     assert large - small < in_and_out + 16 * 2**20
 
 
