@@ -49,6 +49,10 @@ new PerformanceObserver((list) => {
 }).observe({ type: "layout-shift", buffered: true });
 """
 
+FILM_IN_SMALL = """
+const film = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+navigator.mediaDevices.getUserMedia = () => film({ video: { width: 320, height: 240 } });
+"""
 
 expect.set_options(timeout=NETWORKS_TIMEOUT)
 
@@ -112,9 +116,10 @@ def server(demo: Server) -> str:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(
-            executable_path=find_chromium(), args=arguments, timeout=NETWORKS_TIMEOUT
+            executable_path=find_chromium(), args=arguments + camera, timeout=NETWORKS_TIMEOUT
         )
         yield chromium
         chromium.close()
@@ -304,6 +309,19 @@ def test_reference_scores_every_output(finished: Page, dark_photo: Path, tmp_pat
     expect(finished.locator(".facts", has_text="PSNR")).to_have_count(0)
     finished.set_input_files("#reference input[type=file]", tmp_path / "smaller.png")
     expect(finished.get_by_text("It has 240×159 pixels, the dark photo 240×160")).to_be_visible()
+
+
+def test_takes_a_photo_with_the_camera(page: Page) -> None:
+    wait_for_example(page)
+    page.evaluate(FILM_IN_SMALL)
+    page.get_by_label("Capture from camera").click()
+    page.get_by_text("Click to Access Webcam").click()
+    page.wait_for_function("document.querySelector('#photo video')?.videoWidth > 0")
+    page.get_by_label("capture photo").click()
+    wait_for_all(page, "320×240")
+    open_tab(page, Stage.INPUT)
+    red, green, blue = download(page, f"#{Stage.INPUT}-join img")[:, :, :3].mean(axis=(0, 1))
+    assert green > 2 * max(red, blue)  # what Chromium's make-believe camera films
 
 
 def test_stop_ends_a_run_and_keeps_what_is_done(page: Page, large_photo: Path) -> None:
