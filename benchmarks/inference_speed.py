@@ -6,12 +6,12 @@ turn by turn, on the same number of threads; the median of the ratios within a t
 """
 
 import argparse
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
+from timing import time_in_turns
 
 from retinex import Device, DeviceError, Enhancer
 from retinex.device import usable_cores
@@ -54,18 +54,6 @@ def runners(experiment: str, photo: Pixels) -> dict[str, Callable[[], object]]:
             continue
         compared[f"onnxruntime, {device}"] = lambda enhancer=enhancer: enhancer.enhance(photo)
     return compared
-
-
-def time_in_turns(compared: dict[str, Callable[[], object]], turns: int) -> dict[str, list[float]]:
-    """Seconds of every turn, by name; the first turn warms up."""
-    seconds: dict[str, list[float]] = {name: [] for name in compared}
-    for turn in range(turns + 1):
-        for name, run in compared.items():
-            started = time.perf_counter()
-            run()
-            if turn > 0:
-                seconds[name].append(time.perf_counter() - started)
-    return seconds
 
 
 def parse_arguments() -> argparse.Namespace:

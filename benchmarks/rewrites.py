@@ -12,10 +12,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
+from timing import time_in_turns
 
 from retinex.photo import Pixels
 from retinex.training.checkpoints import load_weights
@@ -45,7 +47,8 @@ def main() -> None:
     image = np.random.default_rng(0).integers(0, 256, (1, *args.size, 3), dtype=np.uint8)
     with tempfile.TemporaryDirectory() as folder:
         files = export_variants(args.weights, Path(folder))
-        seconds = time_in_turns(files, image, args.turns)
+        runners = {name: partial(run, open_session(file), image) for name, file in files.items()}
+        seconds = time_in_turns(runners, args.turns, clock=time.process_time)
         plain = np.array(seconds[next(iter(files))])
         print(f"{args.weights.stem}, {args.size[0]}×{args.size[1]} pixels, one thread")
         for name, times in seconds.items():
@@ -81,17 +84,9 @@ def open_session(file: Path) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
 
 
-def time_in_turns(files: dict[str, Path], image: Pixels, turns: int) -> dict[str, list[float]]:
-    """Seconds of processor time of every turn, by name; the first turn warms up."""
-    sessions = {name: open_session(file) for name, file in files.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in files}
-    for turn in range(turns + 1):
-        for name, session in sessions.items():
-            started = time.process_time()
-            session.run(None, {"image": image})
-            if turn > 0:
-                seconds[name].append(time.process_time() - started)
-    return seconds
+def run(session: onnxruntime.InferenceSession, image: Pixels) -> list[Pixels]:
+    """Compute all stages of `image`, (1, h, w, 3)."""
+    return session.run(None, {"image": image})
 
 
 def peak_memory(file: Path, size: tuple[int, int]) -> int:
