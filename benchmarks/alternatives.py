@@ -24,33 +24,35 @@ from retinex.evaluation import psnr
 from retinex.inference import DEFAULT_EXPERIMENT, MODELS_FOLDER
 from retinex.photo import Pixels, open_photo
 
-PHOTOS = sorted(Path("examples").glob("*.jpg"))
+PHOTOS = sorted((Path(__file__).parent.parent / "examples").glob("*.jpg"))
 BATCH = 4
 TILES = (128, 256, 512, 1024)
 Run = Callable[[], Pixels]
 
 
 class Examples(CalibrationDataReader):
-    """The example photos, by which the ranges of 8-bit numbers are set."""
+    """Photos by which the ranges of 8-bit numbers are set."""
 
-    def __init__(self) -> None:
-        self._photos = iter(PHOTOS)
+    def __init__(self, photos: list[Pixels]) -> None:
+        self._photos = iter(photos)
 
     def get_next(self) -> dict[str, Pixels] | None:
         """Return the next photo, a batch of one, as the network takes it."""
-        path = next(self._photos, None)
-        return None if path is None else {"image": open_photo(path).rgb[None]}
+        photo = next(self._photos, None)
+        return None if photo is None else {"image": photo[None]}
 
 
 def main() -> None:
     """Time all alternatives and print three tables."""
     args = parse_arguments()
-    photo = open_photo(PHOTOS[0]).rgb
+    height, width = args.size
+    photos = [open_photo(path).rgb[:height, :width] for path in PHOTOS]
+    photo = photos[0]
     model = MODELS_FOLDER / f"{args.experiment}.onnx"
     print(f"{args.experiment}, {photo.shape[1]}×{photo.shape[0]} pixels, {usable_cores()} threads")
     with tempfile.TemporaryDirectory() as folder:
         int8 = Path(folder) / "int8.onnx"
-        quantize_static(model, int8, Examples(), per_channel=True)
+        quantize_static(model, int8, Examples(photos), per_channel=True)
         print_table(settings(model, int8, photo), args.turns)
     print(f"{BATCH} photos")
     print_table(batches(model, photo), args.turns)
@@ -143,6 +145,7 @@ def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description="Time other ways to run a network.")
     parser.add_argument("--experiment", default=DEFAULT_EXPERIMENT, choices=EXPERIMENTS)
+    parser.add_argument("--size", type=int, nargs=2, default=(400, 600), metavar=("H", "W"))
     parser.add_argument("--turns", type=int, default=5)
     return parser.parse_args()
 

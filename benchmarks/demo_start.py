@@ -11,9 +11,11 @@ import statistics
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from playwright.sync_api import Browser, sync_playwright
 
+DEMO = Path(__file__).parent.parent / "demo.py"
 MILESTONES = ("server runs", "page takes photos", "example is enhanced")
 
 
@@ -39,14 +41,14 @@ def time_start(browser: Browser) -> list[float]:
         port = str(probe.getsockname()[1])
     started = time.perf_counter()
     process = subprocess.Popen(
-        [sys.executable, "demo.py"],
+        [sys.executable, DEMO],
         env=os.environ | {"CI": "true", "GRADIO_SERVER_PORT": port, "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
         text=True,
     )
     assert process.stdout is not None
     if not any("Running on local URL" in line for line in process.stdout):
-        raise SystemExit("demo.py didn't start; run it from the repository's folder")
+        raise SystemExit("demo.py didn't start")
     seconds = [time.perf_counter() - started]
     page = browser.new_page(viewport={"width": 1440, "height": 1000})
     page.goto(f"http://127.0.0.1:{port}")

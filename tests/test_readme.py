@@ -26,6 +26,8 @@ TINY = {
         f"checkpoints/{QUICKEST}.safetensors",
         *("--turns", "1", "--size", "8", "8"),
     ],
+    "benchmarks/alternatives.py": ["--turns", "1", "--size", "16", "16", "--experiment", QUICKEST],
+    "benchmarks/demo_start.py": ["--turns", "1"],
     "benchmarks/training_speed.py": ["--turns", "1", "--batch_size", "1", "--crop", "16"],
 }
 """Arguments added to README's commands so that they end soon; later ones override earlier ones."""
@@ -77,6 +79,7 @@ def test_every_program_command_runs(
     for suffix in (".safetensors", ".json"):
         shutil.copy(ROOT / "checkpoints" / f"{QUICKEST}{suffix}", tmp_path / "checkpoints")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")  # as Python does with a script's folder
     commands = program_commands()
     assert {"retinex", "python"} == {command[0] for command in commands}
     for command in commands:
