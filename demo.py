@@ -62,6 +62,7 @@ Drop in a dark photo: neural networks take it apart into what things look like, 
 and the light on them, the **illumination**, and turn up the light.
 """
 SECONDS_FILES_ARE_KEPT = 900
+SECONDS_BETWEEN_DELETIONS = 60
 LONGEST_QUEUE = 64
 ILLUMINATIONS = tuple(stage for stage in Stage if stage.channels == 1)
 EXAMPLE_LOCK = threading.Lock()
@@ -85,6 +86,9 @@ class Page:
     """The parts of the page that events read and write."""
 
     photo: gr.Image
+    examples: gr.Dataset
+    wanted: gr.State
+    """The file of the photo chosen last; earlier ones may still wait for their run."""
     reference: gr.Image
     compared: gr.Radio
     best_at: gr.Markdown
@@ -143,6 +147,7 @@ def main() -> None:
             css_paths=ROOT / "demo.css",
             js=(ROOT / "demo.js").read_text(),
             inbrowser=not {"SPACE_ID", "GRADIO_SERVER_NAME", "CI"} & os.environ.keys(),
+            allowed_paths=[str(EXAMPLES_FOLDER)],
             max_file_size="200mb",
             run_history=False,
             mcp_server=True,
@@ -153,12 +158,14 @@ def main() -> None:
 def build_page(settings: Settings, folder: Path) -> gr.Blocks:
     """Lay out the page and connect its parts; visitors' results go below `folder`."""
     with gr.Blocks(
-        title=TITLE, delete_cache=(SECONDS_FILES_ARE_KEPT,) * 2, analytics_enabled=False
+        title=TITLE,
+        delete_cache=(SECONDS_BETWEEN_DELETIONS, SECONDS_FILES_ARE_KEPT),
+        analytics_enabled=False,
     ) as blocks:
         gr.Markdown(INTRO)
         with gr.Row(elem_id="workbench"):
             with gr.Column(elem_id="choose", min_width=280):
-                photo = add_photo_input()
+                photo, examples = add_photo_input()
             with gr.Column(elem_id="look", min_width=280):
                 before_after = gr.ImageSlider(
                     label="Before | after",
@@ -191,6 +198,8 @@ def build_page(settings: Settings, folder: Path) -> gr.Blocks:
         )
         page = Page(
             photo=photo,
+            examples=examples,
+            wanted=gr.State(None),
             reference=reference,
             compared=compared,
             best_at=best_at,
@@ -210,8 +219,8 @@ def build_page(settings: Settings, folder: Path) -> gr.Blocks:
     return blocks
 
 
-def add_photo_input() -> gr.Image:
-    """Add the place for the visitor's photo and the examples."""
+def add_photo_input() -> tuple[gr.Image, gr.Dataset]:
+    """Add the place for the visitor's photo, and the examples."""
     photo = new_photo_input(
         label="Your photo",
         sources=["upload", "clipboard", "webcam"],
@@ -219,15 +228,14 @@ def add_photo_input() -> gr.Image:
         elem_id="photo",
         alt_text="The photo you chose",
     )
-    paths = sorted(EXAMPLES_FOLDER.glob("*.jpg"))
-    gr.Examples(
-        [str(path) for path in paths],
-        inputs=photo,
+    # Not gr.Examples: a click on one would put another input in the place of this one.
+    examples = gr.Dataset(
+        components=[photo],
+        samples=[[str(path)] for path in sorted(EXAMPLES_FOLDER.glob("*.jpg"))],
         label="Or try one of these",
         elem_id="examples",
-        api_visibility="private",
     )
-    return photo
+    return photo, examples
 
 
 def add_controls() -> tuple[gr.Slider, ...]:
@@ -334,8 +342,14 @@ def connect(page: Page, blocks: gr.Blocks, settings: Settings, folder: Path) -> 
     """Say what happens when the visitor does something."""
 
     def run(
-        path: str | None, reference: str | None, former: Results | None, *view: Any
+        path: str | None,
+        wanted: str | None,
+        reference: str | None,
+        former: Results | None,
+        *view: Any,
     ) -> Iterator[Update]:
+        if path != wanted:
+            return
         delete_results(former)
         yield {**clear(page), page.results: None, page.status: describe_device(settings)}
         if path is None:
@@ -353,22 +367,24 @@ def connect(page: Page, blocks: gr.Blocks, settings: Settings, folder: Path) -> 
         api_visibility="private",
         concurrency_limit=None,
     )
-    running = page.photo.change(
-        run,
-        inputs=[page.photo, page.reference, page.results, *page.view],
-        outputs=[*page.shown, page.status, page.stop, page.results],
-        show_progress_on=page.status,
-        api_visibility="private",
-        **ONE_AT_A_TIME,
-    )
     instantly: dict[str, Any] = {
         "queue": False,
         "show_progress": "hidden",
         "api_visibility": "private",
     }
-    page.stop.click(stop_run, inputs=page.results, **instantly)
+    page.examples.click(lambda sample: sample[0], page.examples, page.photo, **instantly)
     # The run of another photo begins when that of the former has ended.
-    page.photo.change(stop_other, inputs=[page.photo, page.results], **instantly)
+    running = page.photo.change(
+        stop_other, inputs=[page.photo, page.results], outputs=page.wanted, **instantly
+    ).then(
+        run,
+        inputs=[page.photo, page.wanted, page.reference, page.results, *page.view],
+        outputs=[*page.shown, page.status, page.stop, page.results],
+        show_progress_on=page.status,
+        api_visibility="private",
+        **ONE_AT_A_TIME,
+    )
+    page.stop.click(stop_run, inputs=page.results, **instantly)
     at_once: dict[str, Any] = {
         "show_progress": "hidden",
         "trigger_mode": "always_last",
@@ -391,8 +407,8 @@ def connect(page: Page, blocks: gr.Blocks, settings: Settings, folder: Path) -> 
         **instantly,
     )
     page.reference.change(
-        lambda path, results, *view: score(page, path, results, read_view(*view), settings),
-        inputs=[page.reference, page.results, *page.view],
+        lambda path, results: score(page, path, results, settings),
+        inputs=[page.reference, page.results],
         outputs=[*page.shown, page.results],
         **at_once,
     )
@@ -491,10 +507,11 @@ def stop_run(results: Results | None) -> None:
         results.stopped = True
 
 
-def stop_other(path: str | None, results: Results | None) -> None:
-    """End a run when the visitor has chosen another photo than its own."""
+def stop_other(path: str | None, results: Results | None) -> str | None:
+    """End a run when the visitor has chosen another photo than its own; return the one wanted."""
     if results is not None and (path is None or Path(path) != results.source):
         results.stopped = True
+    return path
 
 
 def add_enhancement(results: Results, enhancement: Enhancement) -> None:
@@ -523,25 +540,28 @@ def unless_deleted(results: Results) -> Iterator[None]:
 
 def readjust(page: Page, results: Results | None, view: View) -> Update:
     """Show results in another view, without running a network."""
+    nothing = {page.before_after: gr.skip()}
     if results is None or results.view == view:
-        return {page.before_after: gr.skip()}
+        return nothing
     former, results.view = results.view, view
-    if former.adjustments != view.adjustments:
-        rewrite_outputs(results)
-    # The state is written again, so that it is kept for longer.
-    return {**show(page, results), page.results: results}
+    with unless_deleted(results):
+        if former.adjustments != view.adjustments:
+            rewrite_outputs(results)
+        # The state is written again, so that it is kept for longer.
+        return {**show(page, results), page.results: results}
+    return nothing
 
 
-def score(
-    page: Page, path: str | None, results: Results | None, view: View, settings: Settings
-) -> Update:
+def score(page: Page, path: str | None, results: Results | None, settings: Settings) -> Update:
     """Compare the outputs with a reference, or no longer."""
+    nothing = {page.before_after: gr.skip()}
     if results is None:
-        return {page.before_after: gr.skip()}
+        return nothing
     set_reference(results, path, settings)
-    results.view = view
-    rewrite_outputs(results)
-    return {**show(page, results), page.results: results}
+    with unless_deleted(results):
+        rewrite_outputs(results)
+        return {**show(page, results), page.results: results}
+    return nothing
 
 
 def set_reference(results: Results, path: str | None, settings: Settings) -> None:
@@ -555,9 +575,10 @@ def set_reference(results: Results, path: str | None, settings: Settings) -> Non
 
 def rewrite_outputs(results: Results) -> None:
     """Adjust and measure the outputs anew."""
-    with unless_deleted(results):
-        for name in list(results.measured):  # another experiment may finish meanwhile
-            write_output(results, results.load(name))
+    with results.lock:  # what is being written may be of the former view
+        names = list(results.measured)
+    for name in names:
+        write_output(results, results.load(name))
 
 
 def show(page: Page, results: Results) -> Update:

@@ -109,11 +109,7 @@ class Results:
 
     def write_adjusted(self, experiment: str, output: Pixels) -> None:
         """Write an experiment's output as adjusted by the visitor, and measure it."""
-        path = self.adjusted_path(experiment)
-        path.parent.mkdir(exist_ok=True)
-        unfinished = path.with_suffix(".part.png")
-        save_photo(output, unfinished, self.photo)
-        unfinished.replace(path)  # at once: the former one may be being read
+        self._write(output, self.adjusted_path(experiment))
         scores = compare_with_reference(output, self.reference)
         self.measured[experiment] = Measured(measure(output), scores)
 
@@ -121,9 +117,15 @@ class Results:
         """Write an illumination in the colours of `retinex.colour_map`; return the file."""
         path = self.folder / "coloured" / self.path(experiment, stage).name
         if not path.exists():
-            path.parent.mkdir(exist_ok=True)
-            save_photo(colour(np.asarray(self._open(experiment, stage))), path, self.photo)
+            self._write(colour(np.asarray(self._open(experiment, stage))), path)
         return path
+
+    def _write(self, pixels: Pixels, path: Path) -> None:
+        """Write a PNG file at once: it may be being read, or written by another thread."""
+        path.parent.mkdir(exist_ok=True)
+        unfinished = path.with_suffix(f".{threading.get_ident()}.png")
+        save_photo(pixels, unfinished, self.photo)
+        unfinished.replace(path)
 
     def convert_adjusted(self, experiment: str, extension: str) -> Path:
         """Write the adjusted output in another file format; return the file.

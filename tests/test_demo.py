@@ -311,6 +311,17 @@ def test_reference_scores_every_output(finished: Page, dark_photo: Path, tmp_pat
     expect(finished.get_by_text("It has 240×159 pixels, the dark photo 240×160")).to_be_visible()
 
 
+def test_examples_and_own_photos_in_turn(page: Page, dark_photo: Path) -> None:
+    wait_for_example(page)
+    page.get_by_label("Example: flower").click()
+    flower = retinex.open_photo(ROOT / "examples" / "flower.jpg").rgb
+    wait_for_all(page, f"{flower.shape[1]}×{flower.shape[0]}")
+    open_tab(page, Stage.INPUT)
+    np.testing.assert_array_equal(download(page, f"#{Stage.INPUT}-join img"), flower)
+    upload(page, dark_photo)
+    wait_for_all(page)
+
+
 def test_takes_a_photo_with_the_camera(page: Page) -> None:
     wait_for_example(page)
     page.evaluate(FILM_IN_SMALL)
