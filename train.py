@@ -396,11 +396,29 @@ def parse_arguments() -> argparse.Namespace:
     add("--decom", type=Path, help="with split: reuse the Decom-Net of these .safetensors")
     add("--crop", type=int, default=96, help="side of the random crops in pixels (default 96)")
     add("--batch_size", type=int, default=16, help="pairs a step (default 16)")
-    add("--scheduler", type=Schedule, choices=list(Schedule), default=Schedule.STEP)
-    add("--seed", type=int, default=0)
-    add("--precision", type=Precision, choices=list(Precision), default=Precision.AUTO)
+    add(
+        "--scheduler",
+        type=Schedule,
+        choices=list(Schedule),
+        default=Schedule.STEP,
+        help="how learning rates fall (default step; plateau watches the validation loss)",
+    )
+    add("--seed", type=int, default=0, help="of weights, crops and the scenes held out (default 0)")
+    add(
+        "--precision",
+        type=Precision,
+        choices=list(Precision),
+        default=Precision.AUTO,
+        help="number format (default auto: bf16 where the hardware computes in it)",
+    )
     add("--resume", action="store_true", help="continue the run in OUT if there is one")
-    add("--tracker", type=TrackerName, choices=list(TrackerName), default=TrackerName.NONE)
+    add(
+        "--tracker",
+        type=TrackerName,
+        choices=list(TrackerName),
+        default=TrackerName.NONE,
+        help="record losses and pictures there as well (default none)",
+    )
 
     args = parser.parse_args()
     if args.data is None:

@@ -19,12 +19,12 @@ from onnxruntime.quantization import CalibrationDataReader, quantize_static
 from timing import time_in_turns
 
 from retinex import EXPERIMENTS, Device, Enhancer, inference
-from retinex.device import usable_cores
+from retinex.device import session_options, usable_cores
 from retinex.evaluation import psnr
 from retinex.inference import DEFAULT_EXPERIMENT, MODELS_FOLDER
 from retinex.photo import Pixels, open_photo
 
-PHOTOS = sorted((Path(__file__).parent.parent / "examples").glob("*.jpg"))
+EXAMPLES = Path(__file__).parent.parent / "examples"
 BATCH = 4
 TILES = (128, 256, 512, 1024)
 Run = Callable[[], Pixels]
@@ -46,8 +46,8 @@ def main() -> None:
     """Time all alternatives and print three tables."""
     args = parse_arguments()
     height, width = args.size
-    photos = [open_photo(path).rgb[:height, :width] for path in PHOTOS]
-    photo = photos[0]
+    photo = open_photo(EXAMPLES / "coffee.jpg").rgb[:height, :width]
+    photos = [open_photo(path).rgb[:height, :width] for path in EXAMPLES.glob("*.jpg")]
     model = MODELS_FOLDER / f"{args.experiment}.onnx"
     print(f"{args.experiment}, {photo.shape[1]}×{photo.shape[0]} pixels, {usable_cores()} threads")
     with tempfile.TemporaryDirectory() as folder:
@@ -112,9 +112,7 @@ def tile_sizes(experiment: str, photo: Pixels) -> dict[str, Run]:
 
 def new_options(**changed: object) -> onnxruntime.SessionOptions:
     """Options as the product sets them, but for `changed`."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = usable_cores()
-    options.log_severity_level = 3
+    options = session_options()
     for name, value in changed.items():
         setattr(options, name, value)
     return options

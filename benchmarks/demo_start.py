@@ -16,6 +16,8 @@ from pathlib import Path
 from playwright.sync_api import Browser, sync_playwright
 
 DEMO = Path(__file__).parent.parent / "demo.py"
+PATIENCE = 120_000
+"""Milliseconds that a slow machine may take."""
 MILESTONES = ("server runs", "page takes photos", "example is enhanced")
 
 
@@ -26,7 +28,8 @@ def main() -> None:
     turns = parser.parse_args().turns
     arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
     with sync_playwright() as playwright:
-        chromium = shutil.which("chromium") or shutil.which("google-chrome")
+        names = ("chromium", "chromium-browser", "google-chrome")
+        chromium = next((path for name in names if (path := shutil.which(name))), None)
         browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
         seconds = [time_start(browser) for _ in range(turns)]
         browser.close()
@@ -46,18 +49,21 @@ def time_start(browser: Browser) -> list[float]:
         stdout=subprocess.PIPE,
         text=True,
     )
-    assert process.stdout is not None
-    if not any("Running on local URL" in line for line in process.stdout):
-        raise SystemExit("demo.py didn't start")
-    seconds = [time.perf_counter() - started]
-    page = browser.new_page(viewport={"width": 1440, "height": 1000})
-    page.goto(f"http://127.0.0.1:{port}")
-    for part in ("#photo input[type=file]", "#before-after img"):
-        page.locator(part).first.wait_for(state="attached")
-        seconds.append(time.perf_counter() - started)
-    page.close()
-    process.terminate()
-    process.wait()
+    try:
+        assert process.stdout is not None
+        if not any("Running on local URL" in line for line in process.stdout):
+            raise SystemExit("demo.py didn't start")
+        seconds = [time.perf_counter() - started]
+        page = browser.new_page(viewport={"width": 1440, "height": 1000})
+        page.set_default_timeout(PATIENCE)
+        page.goto(f"http://127.0.0.1:{port}")
+        for part in ("#photo input[type=file]", "#before-after img"):
+            page.locator(part).first.wait_for(state="attached")
+            seconds.append(time.perf_counter() - started)
+        page.close()
+    finally:
+        process.terminate()
+        process.wait()
     return seconds
 
 

@@ -149,6 +149,7 @@ def our_step(low: Tensor, high: Tensor, precision: Precision) -> Callable[[], No
         losses = phase_losses(net, Phase.DECOM, batch, autocast)
         optimizer.zero_grad()
         losses["decom"].backward()
+        torch.nn.utils.clip_grad_norm_(net.decom.parameters(), max_norm=1.0)
         optimizer.step()
 
     return step

@@ -14,9 +14,9 @@ from retinex.inference import Enhancement, Enhancer
 from retinex.photo import Pixels, save_photo
 from retinex.stages import COMPUTED_STAGES, Stage
 
-KEPT_FORMATS = {"BMP", "JPEG", "PNG", "TIFF", "WEBP"}
+KEPT_FORMATS = {"JPEG", "PNG", "TIFF", "WEBP"}
 """Pillow's names of formats that are written as they came; others become PNG. Pillow writes more,
-but not every colour (GIF) or not as a photo (PDF)."""
+but not every colour (GIF), not gray with transparency (BMP) or not as a photo (PDF)."""
 
 
 class BatchError(ValueError):

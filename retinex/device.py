@@ -131,7 +131,7 @@ def _open_on_openvino(path: Path) -> onnxruntime.InferenceSession:
     with _explaining(Device.OPENVINO, path):
         if reason := why_not_openvino():
             raise DeviceError(Device.OPENVINO, reason)
-        options = _session_options()
+        options = session_options()
         options.add_provider_for_devices(_openvino_cpus(), {})
         session = onnxruntime.InferenceSession(path, options)
         _prove(session, OPENVINO_PROVIDER)
@@ -207,10 +207,11 @@ def _openvino_cpus() -> list[Any]:
 
 
 def _new_session(path: Path, providers: list[Any]) -> onnxruntime.InferenceSession:
-    return onnxruntime.InferenceSession(path, _session_options(), providers=providers)
+    return onnxruntime.InferenceSession(path, session_options(), providers=providers)
 
 
-def _session_options() -> onnxruntime.SessionOptions:
+def session_options() -> onnxruntime.SessionOptions:
+    """Return the options that all sessions are opened with."""
     options = onnxruntime.SessionOptions()
     # onnxruntime counts the machine's cores.
     options.intra_op_num_threads = usable_cores()

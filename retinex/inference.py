@@ -16,10 +16,10 @@ from retinex.thumbnail import make_thumbnail
 
 MODELS_FOLDER = Path(__file__).parent.parent / "onnx_models"
 DEFAULT_EXPERIMENT = "retinex_plus"
-"""The one whose pictures are best by all measures, and the fastest."""
+"""The one whose pictures are closest to their references, and the fastest."""
 
 TILE = 512
-"""Longest side of what a tile contributes to the photo, in pixels."""
+"""Longest side of what a tile within a photo contributes to it, in pixels."""
 TILE_OF_FAR_SIGHT = 1024
 """The same for networks that see further than an eighth of `TILE`: the photo around a tile is
 computed, too, and should be little."""

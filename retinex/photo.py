@@ -1,4 +1,4 @@
-"""Reading and writing photos: any file Pillow opens ↔ 8-bit RGB, nothing of the original lost."""
+"""Reading and writing photos: any file Pillow opens ↔ 8-bit RGB, with its EXIF and profile."""
 
 import io
 import struct
@@ -44,7 +44,7 @@ class PhotoError(ValueError):
 
 @dataclass(frozen=True)
 class Photo:
-    """A photo as the networks take it, and what its file held besides colours.
+    """A photo as the networks take it, and what is kept of its file besides colours.
 
     Attributes:
         rgb: (height, width, 3) uint8, upright.
@@ -95,7 +95,7 @@ def open_photo(source: PhotoSource, max_pixels: int | None = None) -> Photo:
 
 
 def save_photo(rgb: Pixels, path: str | Path, original: Photo) -> None:
-    """Write a picture with all that `original`'s file held besides colours.
+    """Write a picture with the EXIF data, colour profile and transparency of `original`.
 
     The format is that of `path`'s extension, the picture (h, w, 3) RGB or (h, w) gray, uint8.
     EXIF and the colour profile are kept; so is transparency, where the format has it. JPEG and WebP

@@ -130,7 +130,7 @@ class Results:
     def convert_adjusted(self, experiment: str, extension: str) -> Path:
         """Write the adjusted output in another file format; return the file.
 
-        What the photo's file held besides colours is kept, as `save_photo` does.
+        EXIF data, colour profile and transparency are kept, as `save_photo` does.
         """
         adjusted = self.adjusted_path(experiment)
         path = adjusted.with_suffix(extension)

@@ -6,14 +6,15 @@ import sys
 TRIM_THRESHOLD, MMAP_MAX = -1, -4
 """Names of glibc's settings (malloc.h)."""
 MOST = 2**31 - 1
+"""Largest value there is, which stands for never."""
 
 
 def keep_freed_memory() -> None:
     """Let glibc's malloc keep what is freed instead of returning it to the system.
 
     It returns maps of 32 MB and more at once, and the system clears every page of the next one
-    anew, which took a tenth to a third of the time (`benchmarks/training_speed.py`). Without glibc
-    (macOS, Windows, Alpine Linux) nothing happens.
+    anew: a tenth of the time, and more of it the larger the maps
+    (`benchmarks/training_speed.py`). Without glibc (macOS, Windows, Alpine Linux) nothing happens.
     """
     if sys.platform != "linux":
         return
