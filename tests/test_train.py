@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 from argparse import Namespace
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +34,22 @@ LOSSES = {
     "join": ["decom", "enhance"],
     "plus": ["plus"],
 }
+
+TRAIN_UNTIL_KILLED = """
+import os, runpy, signal, sys
+from retinex.training import checkpoints
+
+_, rows, *sys.argv = sys.argv
+save_state = checkpoints.save_state
+
+def die_or_save_state(path, state, rng):
+    if len(state["log"]) > int(rows):
+        os.kill(os.getpid(), signal.SIGKILL)
+    save_state(path, state, rng)
+
+checkpoints.save_state = die_or_save_state
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
 
 
 @pytest.fixture(scope="module")
@@ -272,7 +287,7 @@ def test_a_killed_run_resumes_to_the_same_weights(
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     train(project, *command, "--out", whole)
 
-    kill_at_row(project, [*command, "--out", str(killed)], killed / experiment, rows_before_kill)
+    kill_at_row(project, [*command, "--out", str(killed)], rows_before_kill)
     assert not (killed / experiment / f"{experiment}.safetensors").exists()
     train(project, *command, "--out", killed, "--resume")
 
@@ -290,21 +305,10 @@ def test_a_killed_run_resumes_to_the_same_weights(
     assert states[0]["schedule"] == states[1]["schedule"]
 
 
-def kill_at_row(cwd: Path, command: list[str], folder: Path, rows: int) -> None:
-    """Start train.py and kill it without warning once its log has `rows` rows."""
-    process = subprocess.Popen(
-        [sys.executable, TRAIN, *command],
-        cwd=cwd,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    while process.poll() is None:
-        if (folder / "log.csv").exists() and len(read_log(folder)) >= rows:
-            process.kill()
-            break
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=0.01)
-    assert process.wait(timeout=60) == -signal.SIGKILL
+def kill_at_row(cwd: Path, command: list[str], rows: int) -> None:
+    """Let train.py be killed without warning when its log has a row more than its state."""
+    program = [sys.executable, "-c", TRAIN_UNTIL_KILLED, str(rows), TRAIN, *command]
+    assert subprocess.run(program, cwd=cwd, capture_output=True).returncode == -signal.SIGKILL
 
 
 def test_tensorboard_gets_events(project: Path, tmp_path: Path) -> None:
