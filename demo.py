@@ -246,7 +246,7 @@ def add_controls() -> tuple[gr.Slider, ...]:
             gr.Slider(0, 1, standard.strength, step=0.05, label="Strength"),
             gr.Slider(0, 1, standard.highlight_protection, step=0.05, label="Protect highlights"),
             gr.Slider(0, 1, standard.denoise, step=0.05, label="Denoise dark areas"),
-            gr.Slider(-2, 2, standard.exposure, step=0.1, label="Exposure (stops)"),
+            gr.Slider(-2, 2, standard.exposure, step=0.1, label="Exposure"),
         )
     gr.Button("Reset", size="sm").click(
         lambda: [control.value for control in controls],

@@ -51,7 +51,8 @@ class Adjustments:
         strength: share of the enhancement, from 0 (the input) to 1 (all of it).
         highlight_protection: how far areas that are bright in the input stay as they are, 0 to 1.
         denoise: how much of the noise of dark areas is taken out of the reflectance, 0 to 1.
-        exposure: more (or less) light on the enhanced illumination, -3 to 3 stops.
+        exposure: how often the enhanced illumination is doubled, or halved below 0, from -3 to 3;
+            it is a factor of tone-mapped values, so that 1 looks like two stops of a camera.
     """
 
     strength: float = 1.0

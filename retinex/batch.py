@@ -1,6 +1,7 @@
 """Many photos, files and folders of them, to files of the same names in another folder."""
 
 import os
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -63,7 +64,8 @@ class Batch:
 
     Attributes:
         jobs: sorted by target: the same on every machine that sees the same files.
-        left_alone: number of files in the folders that aren't photos, by extension.
+        left_alone: number of files in the folders that aren't photos, by extension; hidden files
+            are none.
     """
 
     jobs: list[Job]
@@ -86,8 +88,8 @@ def plan_batch(
     left_alone: Counter[str] = Counter()
     for source_root in inputs:
         for file in _list_files(source_root, out):
-            if source_root.is_dir() and file.suffix.lower() not in PHOTO_EXTENSIONS:
-                left_alone[file.suffix.lower() or "without extension"] += 1
+            if source_root.is_dir() and (kind := _why_no_photo(file)):
+                left_alone[kind] += 1
                 continue
             name = file.relative_to(source_root) if source_root.is_dir() else Path(file.name)
             target = (out / name).with_suffix(choose_extension(file, file_format))
@@ -97,6 +99,24 @@ def plan_batch(
     in_order = sorted(jobs.values(), key=lambda job: job.target.relative_to(out).as_posix())
     _check_targets(in_order)
     return Batch(in_order, dict(left_alone))
+
+
+def _why_no_photo(file: Path) -> str:
+    """Say what else a file of a folder is than a photo; empty if it is one."""
+    if file.name.startswith("."):  # macOS puts one of these beside each photo on foreign disks
+        return "hidden"
+    extension = file.suffix.lower()
+    return "" if extension in PHOTO_EXTENSIONS else extension or "without extension"
+
+
+def check_writable(out: Path) -> None:
+    """Make the folder `out`, and raise `BatchError` if nothing can be written there."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise BatchError(f"can't write into {out} ({error}); choose another --out") from error
 
 
 def choose_extension(file: Path, file_format: Format) -> str:
@@ -162,12 +182,11 @@ def _list_files(root: Path, out: Path) -> Iterable[Path]:
         raise BatchError(f"there is no file or folder {root}")
     if out.resolve() == root.resolve():
         raise BatchError(f"--out is the folder {root} itself; choose another one")
+    files = [file for file in root.rglob("*") if file.is_file()]
     results = out.resolve()
-    return [
-        file
-        for file in root.rglob("*")
-        if file.is_file() and not file.resolve().is_relative_to(results)
-    ]
+    if not results.is_relative_to(root.resolve()):
+        return files
+    return [file for file in files if not file.resolve().is_relative_to(results)]
 
 
 def _stage_paths(target: Path) -> dict[Stage, Path]:

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from tqdm import tqdm
 
-from retinex.batch import Batch, BatchError, Format, Shard, plan_batch, run_job
+from retinex.batch import Batch, BatchError, Format, Shard, check_writable, plan_batch, run_job
 from retinex.datasets import DatasetError
 from retinex.device import Device, DeviceError
 from retinex.experiments import EXPERIMENTS
@@ -62,20 +62,23 @@ def run_evaluate(args: argparse.Namespace) -> int:
     measures = {}
     for enhancer in enhancers:
         name = enhancer.experiment
-        losses, why_not = evaluation.load_training_losses(name, args.checkpoints)
+        losses, why_not = evaluation.load_training_losses(enhancer, args.checkpoints)
         if why_not:
             notes.append(f"No Decom and Enhance loss of {name}: {why_not}.")
         measures[name] = [*losses, *lpips]
     scores = []
     results = evaluation.evaluate(pairs, enhancers, measures)
-    for result in tqdm(results, "evaluate", len(pairs) * len(enhancers), unit="photo"):
-        scores.append(result.scores)
-        sheet = args.out / "sheets" / result.scores.experiment / f"{result.scores.image}.png"
-        sheet.parent.mkdir(parents=True, exist_ok=True)
-        evaluation.draw_sheet(result).save(sheet)
     heading = f"Evaluation on {len(pairs)} pairs of {args.folder.resolve().name}"
-    evaluation_report.write_csv(scores, args.out / "results.csv")
-    evaluation_report.write_markdown(scores, heading, notes, args.out / "results.md")
+    try:
+        for result in tqdm(results, "evaluate", len(pairs) * len(enhancers), unit="photo"):
+            scores.append(result.scores)
+            sheet = args.out / "sheets" / result.scores.experiment / f"{result.scores.image}.png"
+            sheet.parent.mkdir(parents=True, exist_ok=True)
+            evaluation.draw_sheet(result).save(sheet)
+    finally:  # a pair that can't be read doesn't cost the scores of those before it
+        if scores:
+            evaluation_report.write_csv(scores, args.out / "results.csv")
+            evaluation_report.write_markdown(scores, heading, notes, args.out / "results.md")
     print(f"{heading}\n\n{evaluation_report.mean_table(scores)}")
     print(*notes, f"Every image: {args.out / 'results.md'}", sep="\n")
     return 0
@@ -87,6 +90,8 @@ def run_enhance(args: argparse.Namespace) -> int:
     jobs = args.shard.take(batch.jobs)
     waiting = [job for job in jobs if args.overwrite or not job.is_done()]
     enhancer = Enhancer(args.experiment, args.device, args.models)
+    if waiting:
+        check_writable(args.out)
     print(describe_device(enhancer))
     failures: dict[Path, str] = {}
     for job in tqdm(waiting, "enhance", unit="photo"):

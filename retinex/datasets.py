@@ -63,7 +63,7 @@ def read_photo(path: Path) -> Pixels:
     """
     try:
         return open_photo(path).rgb
-    except PhotoError as error:
+    except (PhotoError, FileNotFoundError) as error:
         raise DatasetError(str(error)) from error
 
 

@@ -5,6 +5,7 @@ photo at its full size, no correction by the reference. The corrected PSNR, whic
 instead, has a column and a name of its own.
 """
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,21 +131,24 @@ def open_enhancers(experiments: Sequence[str], device: str, models: Path) -> lis
     return [Enhancer(name, device, models) for name in names]
 
 
-def load_training_losses(experiment: str, checkpoints: Path) -> tuple[list[Measure], str]:
+def load_training_losses(enhancer: Enhancer, checkpoints: Path) -> tuple[list[Measure], str]:
     """Return the measure of an experiment's training losses, or none and the reason.
 
     PyTorch is imported only if there is a checkpoint to use it on.
     """
-    weights = checkpoints / f"{experiment}.safetensors"
-    if not weights.is_file():
-        return [], f"there is no {weights.name} in {checkpoints.name}"
+    weights = checkpoints / f"{enhancer.experiment}.safetensors"
+    facts = weights.with_suffix(".json")
+    if not weights.is_file() or not facts.is_file():
+        return [], f"there is no {weights.name}, with its .json, in {checkpoints.name}"
+    if json.loads(facts.read_text()) != enhancer.training:
+        return [], f"the ONNX file wasn't exported from {checkpoints.name}/{weights.name}"
     try:
         from retinex.training.checkpoints import CheckpointError
         from retinex.training.pair_losses import PairLosses
     except ImportError as error:
         return [], f"{error}; `pip install -e '.[train]'` installs PyTorch"
     try:
-        return [PairLosses(weights, experiment)], ""
+        return [PairLosses(weights, enhancer.experiment)], ""
     except CheckpointError as error:
         return [], str(error)
 

@@ -1,10 +1,12 @@
 """From a photo to its Retinex stages with an exported network; needs onnxruntime, not PyTorch."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -63,6 +65,12 @@ class Enhancer:
     """An experiment's networks, loaded once, to enhance any number of photos.
 
     Safe to use from several threads.
+
+    Attributes:
+        experiment: its name.
+        device: where the networks really run.
+        device_reason: why nothing faster was chosen, if that was wanted; else empty.
+        training: the facts of the run that the weights come from, as in `checkpoints/*.json`.
     """
 
     def __init__(
@@ -89,6 +97,7 @@ class Enhancer:
         self.device_reason = opened.reason
         self._session = opened.session
         facts = self._session.get_modelmeta().custom_metadata_map
+        self.training: dict[str, Any] = json.loads(facts["training"])
         self._stride = int(facts["stride"])
         self._halo = -(-int(facts["receptive_radius"]) // self._stride) * self._stride
         optional = self._session.get_overridable_initializers()

@@ -9,7 +9,7 @@ from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, ImageOps, TiffTags, UnidentifiedImageError
 
 Pixels = NDArray[np.uint8]
 """An image in memory: (height, width, 3) RGB or (height, width) gray, uint8."""
@@ -26,6 +26,12 @@ FORMAT_OPTIONS: dict[str, dict[str, Any]] = {
     "PNG": {"compress_level": 1},
     "WEBP": {"quality": 95},
 }
+
+BROKEN_EXIF = (
+    *(AttributeError, KeyError, OverflowError, SyntaxError, TypeError, ValueError),
+    struct.error,
+)
+"""What Pillow raises of it."""
 
 TIFF_EXIF_TAGS = (
     ExifTags.Base.ImageDescription,
@@ -164,9 +170,17 @@ def _turn_upright(image: Image.Image) -> tuple[Image.Image, bytes]:
     try:
         upright = ImageOps.exif_transpose(image)
         exif = _tiff_exif(image) if image.format == "TIFF" else upright.getexif()
+        _keep_text(exif)
         return upright, exif.tobytes() if exif else b""
-    except (SyntaxError, TypeError, ValueError, struct.error):  # broken EXIF, intact pixels
+    except BROKEN_EXIF:  # the pixels are intact
         return image.copy(), b""
+
+
+def _keep_text(exif: Image.Exif) -> None:
+    """Turn text into the bytes it was read from: Pillow writes "?" for all that isn't ASCII."""
+    for tag, value in list(exif.items()):
+        if isinstance(value, str) and TiffTags.lookup(tag).type == TiffTags.ASCII:
+            exif[tag] = value.encode("latin-1", "replace")
 
 
 def _tiff_exif(image: Image.Image) -> Image.Exif:

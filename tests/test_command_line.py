@@ -117,6 +117,28 @@ def test_what_pillow_cannot_write_as_a_photo_becomes_png(tmp_path: Path) -> None
     assert files(tmp_path / "bright") == {"moving.png"}
 
 
+def test_results_beside_and_around_the_folder(night: Path, tmp_path: Path) -> None:
+    assert enhance(night / "street" / "deep", "--out", night) == 0
+
+    assert (night / "shop.v2.webp").is_file()
+
+
+def test_hidden_files_are_no_photos(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(tmp_path / "night" / "a.jpg")
+    (tmp_path / "night" / "._a.jpg").write_bytes(b"what macOS writes beside it")
+
+    assert enhance(tmp_path / "night", "--out", tmp_path / "bright") == 0
+
+    assert files(tmp_path / "bright") == {"a.jpg"}
+    assert "1 hidden" in capsys.readouterr().out
+
+
+def test_no_photo_is_computed_for_nothing(night: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retinex.Enhancer, "enhance", lambda *_: pytest.fail("networks ran"))
+    with pytest.raises(SystemExit, match=r"can't write into .*notes\.txt"):
+        enhance(night, "--out", night / "notes.txt")
+
+
 def test_a_second_run_skips_what_is_there(
     night: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

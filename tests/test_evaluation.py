@@ -1,4 +1,5 @@
 import csv
+import json
 import os
 import re
 import shutil
@@ -273,7 +274,8 @@ def test_the_metrics_are_those_of_the_enhanced_photo(
 
 def write_checkpoint(folder: Path, name: str) -> None:
     net = lively_net(EXPERIMENTS[name])
-    save_weights(folder / f"{name}.safetensors", net, {"experiment": name})
+    facts = json.loads((ROOT / "checkpoints" / f"{name}.json").read_text())
+    save_weights(folder / f"{name}.safetensors", net, facts)
 
 
 # The package's interface: a module on pictures of values in [-1, 1].
@@ -320,6 +322,33 @@ def test_losses_and_lpips_where_they_can_be_computed(pairs: Path, tmp_path: Path
         enhance = enhance_loss(of_low.reflectance, white, high).item()
     assert float(row["decom_loss"]) == pytest.approx(decom, rel=1e-4)
     assert float(row["enhance_loss"]) == pytest.approx(enhance, rel=1e-4)
+
+
+def test_losses_of_other_weights_are_left_out(pairs: Path, tmp_path: Path) -> None:
+    net = lively_net(EXPERIMENTS["join"])
+    save_weights(tmp_path / "join.safetensors", net, {"experiment": "join"})
+
+    done = run(
+        *("evaluate", pairs, "--experiment", "join", "--device", "cpu"),
+        *("--checkpoints", tmp_path, "--out", tmp_path / "results"),
+    )
+
+    assert "No Decom and Enhance loss of join: the ONNX file wasn't exported from" in done.stdout
+
+
+def test_scores_before_a_broken_pair_are_kept(pairs: Path, tmp_path: Path) -> None:
+    shutil.copytree(pairs / "eval15", tmp_path / "pairs")
+    (tmp_path / "pairs" / "low" / "z.png").write_text("no photo")
+    shutil.copy(tmp_path / "pairs" / "high" / "cat.jpg", tmp_path / "pairs" / "high" / "z.jpg")
+
+    done = run(
+        *("evaluate", tmp_path / "pairs", "--experiment", "join", "--device", "cpu"),
+        *("--out", tmp_path / "results"),
+    )
+
+    assert done.returncode == 1
+    assert "z.png can't be read as a photo" in done.stderr
+    assert [row["image"] for row in read_csv(tmp_path / "results" / "results.csv")] == STEMS
 
 
 def read_small(path: Path) -> torch.Tensor:

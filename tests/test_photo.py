@@ -100,6 +100,16 @@ def test_exposure_and_place_are_kept(tmp_path: Path, rgb: Pixels, kind: str) -> 
     assert set(saved) == {ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo}, "the old file's layout"
 
 
+def test_names_with_accents_are_kept(tmp_path: Path, rgb: Pixels) -> None:
+    name = "© Jürgen Müller".encode()
+    exif = Image.Exif()
+    exif[ExifTags.Base.Artist] = name
+    Image.fromarray(rgb).save(tmp_path / "a.jpg", exif=exif.tobytes())
+    save_photo(rgb, tmp_path / "saved.jpg", open_photo(tmp_path / "a.jpg"))
+    artist = reopen(tmp_path / "saved.jpg").getexif()[ExifTags.Base.Artist]
+    assert artist.encode("latin-1") == name  # as Pillow reads it
+
+
 @pytest.mark.parametrize("broken", [b"garbage", b"MM", b"II*\0\x08\0\0\0\x01\0\x12\x01\x02\0\x04"])
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 def test_broken_exif_does_not_cost_the_photo(rgb: Pixels, broken: bytes) -> None:

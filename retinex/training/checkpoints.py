@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from retinex.experiments import EXPERIMENTS, Experiment
@@ -64,7 +64,8 @@ def save_weights(path: Path, net: Network, facts: Facts) -> None:
     weights = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
     # Both decoders have the same shapes: only the name tells whose weights these are.
     metadata = {"experiment": str(facts["experiment"])}
-    write_atomically(path, lambda file: save_file(weights, file, metadata))
+    content = save(weights, metadata)
+    write_atomically(path, lambda file: file.write_bytes(content))
     text = json.dumps(facts, indent=2) + "\n"
     write_atomically(path.with_suffix(".json"), lambda file: file.write_text(text))
 

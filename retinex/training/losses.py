@@ -15,7 +15,7 @@ from retinex.training.networks import Decomposition, RetinexStages
 MUTUAL_RECONSTRUCTION_WEIGHT = 0.001
 """λ_ij for i ≠ j in the paper's equation 2."""
 INVARIABLE_REFLECTANCE_WEIGHT = 0.01
-"""λ_ir in the paper's equation 1."""
+"""λ_ir of equation 1, as in the paper's code."""
 DECOM_SMOOTHNESS_WEIGHT = 0.1
 """λ_is in the paper's equation 1."""
 ENHANCE_SMOOTHNESS_WEIGHT = 3.0
