@@ -35,6 +35,7 @@ from retinex import (
 )
 from retinex.demo_endpoints import add_endpoints
 from retinex.demo_facts import describe_output, draw_colour_legend
+from retinex.demo_files import SECONDS_FILES_ARE_KEPT, keep_deleting_old_files
 from retinex.demo_networks import (
     ONE_AT_A_TIME,
     Settings,
@@ -61,9 +62,9 @@ INTRO = f"""\
 Drop in a dark photo: neural networks take it apart into what things look like, the **reflectance**,
 and the light on them, the **illumination**, and turn up the light.
 """
-SECONDS_FILES_ARE_KEPT = 900
-SECONDS_BETWEEN_DELETIONS = 60
 LONGEST_QUEUE = 64
+MOST_SESSIONS = 1000
+"""Of visitors that gradio remembers, at up to a megabyte each; the oldest are forgotten."""
 ILLUMINATIONS = tuple(stage for stage in Stage if stage.channels == 1)
 EXAMPLE_LOCK = threading.Lock()
 """Held while the example is enhanced, once for all visitors."""
@@ -140,8 +141,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="retinex-", ignore_cleanup_errors=True) as folder:
         uploads = str(Path(folder) / "uploads")
         os.environ["GRADIO_TEMP_DIR"] = gradio_mcp.DEFAULT_TEMP_DIR = uploads
-        with without_servers():
-            page = build_page(settings, Path(folder)).queue(max_size=LONGEST_QUEUE)
+        with without_servers():  # api_open would let callers around the queue
+            page = build_page(settings, Path(folder)).queue(max_size=LONGEST_QUEUE, api_open=False)
+        keep_deleting_old_files(Path(uploads))
         page.launch(
             theme=build_theme(),
             css_paths=ROOT / "demo.css",
@@ -149,6 +151,7 @@ def main() -> None:
             inbrowser=not {"SPACE_ID", "GRADIO_SERVER_NAME", "CI"} & os.environ.keys(),
             allowed_paths=[str(EXAMPLES_FOLDER)],
             max_file_size="200mb",
+            state_session_capacity=MOST_SESSIONS,
             run_history=False,
             mcp_server=True,
             footer_links=["api", "gradio", "settings"],
@@ -157,11 +160,7 @@ def main() -> None:
 
 def build_page(settings: Settings, folder: Path) -> gr.Blocks:
     """Lay out the page and connect its parts; visitors' results go below `folder`."""
-    with gr.Blocks(
-        title=TITLE,
-        delete_cache=(SECONDS_BETWEEN_DELETIONS, SECONDS_FILES_ARE_KEPT),
-        analytics_enabled=False,
-    ) as blocks:
+    with gr.Blocks(title=TITLE, analytics_enabled=False) as blocks:
         gr.Markdown(INTRO)
         with gr.Row(elem_id="workbench"):
             with gr.Column(elem_id="choose", min_width=280):
@@ -349,6 +348,7 @@ def connect(page: Page, blocks: gr.Blocks, settings: Settings, folder: Path) -> 
         *view: Any,
     ) -> Iterator[Update]:
         if path != wanted:
+            yield {page.status: gr.skip()}  # else gradio empties the page
             return
         delete_results(former)
         yield {**clear(page), page.results: None, page.status: describe_device(settings)}
@@ -382,6 +382,7 @@ def connect(page: Page, blocks: gr.Blocks, settings: Settings, folder: Path) -> 
         outputs=[*page.shown, page.status, page.stop, page.results],
         show_progress_on=page.status,
         api_visibility="private",
+        trigger_mode="multiple",  # while a former photo waits or runs
         **ONE_AT_A_TIME,
     )
     page.stop.click(stop_run, inputs=page.results, **instantly)
@@ -453,6 +454,7 @@ def open_example(
         if not results.stopped:
             add_enhancement(results, example.load(name))
         if results.stopped:
+            yield {page.status: gr.skip()}  # else gradio repeats what came last
             return
         yield show(page, results)
     yield {**show(page, results), page.status: describe_results(results, settings)}

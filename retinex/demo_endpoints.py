@@ -31,7 +31,7 @@ def add_endpoints(settings: Settings) -> None:
     outputs = [gr.Image(label=name, format="png", visible=False) for name in EXPERIMENTS]
     details = gr.JSON(label="details", visible=False)
 
-    def enhance(photo: str, experiment: str) -> list[Any]:
+    def enhance(photo: str, experiment: str | None) -> list[Any]:
         """Brighten a dark photo with one experiment's networks.
 
         Args:
@@ -42,7 +42,8 @@ def add_endpoints(settings: Settings) -> None:
             reflectance, illumination, enhanced illumination and output as PNG, and details: seconds
             and device.
         """
-        result = run_networks(experiment, open_upload(photo, settings), settings)
+        opened = open_upload(photo, settings)
+        result = run_networks(experiment or DEFAULT_EXPERIMENT, opened, settings)
         return [*(result.stages[stage] for stage in COMPUTED_STAGES), describe_run(result)]
 
     def compare(photo: str, reference: str | None = None) -> list[Any]:

@@ -56,13 +56,15 @@ def _load_and_run(experiment: str, photo: Photo, settings: Settings) -> Enhancem
 _run_on_zero_gpu = _load_and_run if spaces is None else spaces.GPU(_load_and_run)
 
 
-def open_upload(path: str, settings: Settings) -> Photo:
+def open_upload(path: str | None, settings: Settings) -> Photo:
     """Open a visitor's photo; what is wrong with it becomes a message for them."""
+    if path is None:
+        raise new_message("Send one.", "No photo")
     try:
         # As bytes: messages don't name a path on the server.
         content = Path(path).read_bytes()
         return open_photo(content, max_pixels=round(settings.max_megapixels * 1e6))
-    except FileNotFoundError as error:
+    except (FileNotFoundError, IsADirectoryError) as error:
         raise new_message("It was deleted after a while. Choose it again.", "No photo") from error
     except PhotoError as error:
         raise new_message(str(error), "This photo can't be enhanced") from error
@@ -98,12 +100,17 @@ def new_photo_input(**options: Any) -> gr.Image:
     def hand_on(payload: gr.FileData | None) -> str | None:
         if payload is None:
             return None
-        # For gradio to delete it in time; it forgets to with those sent over MCP.
-        photo.temp_files.add(payload.path)
+        # Callers may name any file of the server.
+        if not payload.path or not _is_within(payload.path, photo.GRADIO_CACHE):
+            raise new_message("Upload it first, and send the path that you get.", "No photo")
         return payload.path
 
     photo.preprocess = hand_on  # type: ignore[method-assign,assignment]
     return photo
+
+
+def _is_within(path: str, folder: str) -> bool:
+    return Path(path).resolve().is_relative_to(Path(folder).resolve())
 
 
 def describe_device(settings: Settings) -> str:

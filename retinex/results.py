@@ -123,7 +123,7 @@ class Results:
     def _write(self, pixels: Pixels, path: Path) -> None:
         """Write a PNG file at once: it may be being read, or written by another thread."""
         path.parent.mkdir(exist_ok=True)
-        unfinished = path.with_suffix(f".{threading.get_ident()}.png")
+        unfinished = path.with_name(f".{threading.get_ident()}.png")
         save_photo(pixels, unfinished, self.photo)
         unfinished.replace(path)
 

@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,20 +17,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from gradio.route_utils import delete_files_created_by_app
 from gradio_client import Client, handle_file
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 import retinex
-from retinex import EXPERIMENTS, Stage, demo_networks
+from retinex import EXPERIMENTS, Stage
 from retinex.colour_map import colour
+from retinex.demo_files import delete_old_files
 from retinex.evaluation import psnr, ssim
-from retinex.inference import DEFAULT_EXPERIMENT, MODELS_FOLDER
-from retinex.quick_gradio import gr
+from retinex.inference import DEFAULT_EXPERIMENT
 from retinex.stages import COMPUTED_STAGES
 
 ROOT = Path(__file__).parent.parent
@@ -664,17 +665,28 @@ def test_dockerfile_copies_what_the_demo_needs(tmp_path: Path, dark_photo: Path)
     assert [path for path in temporary.rglob("*") if path.is_file()] == []
 
 
-def test_photos_sent_in_any_way_are_deleted(tmp_path: Path) -> None:
-    """gradio does so itself with uploads; photos sent over MCP come as files of another kind."""
-    settings = demo_networks.Settings(retinex.Device.CPU, MODELS_FOLDER, MAX_MEGAPIXELS)
-    with gr.Blocks() as blocks:
-        photo = demo_networks.new_photo_input()
-    sent = tmp_path / "sent.png"
-    Image.new("RGB", (4, 3)).save(sent)
-    taken = photo.preprocess(gr.FileData(path=str(sent)))
-    assert demo_networks.open_upload(taken, settings).rgb.shape == (3, 4, 3)
-    delete_files_created_by_app(blocks, age=None)
-    assert not sent.exists()
+def test_old_files_are_deleted(tmp_path: Path) -> None:
+    example, sent, used = (tmp_path / kind / "a.png" for kind in ("example", "sent", "used"))
+    for path in (example, sent, used):
+        path.parent.mkdir()
+        Image.new("RGB", (4, 3)).save(path)
+    now = time.time()
+    os.utime(used, (now + 100, now + 100))
+
+    delete_old_files(tmp_path, kept={example}, seconds=-50)  # those not written in 50 s from now
+
+    assert not sent.parent.exists()
+    assert example.exists()
+    assert used.exists()
+
+
+def test_callers_cannot_name_files_of_the_server(server: str, dark_photo: Path) -> None:
+    url = f"{server}/gradio_api/call/enhance"
+    for photo in ({"path": str(dark_photo)}, {"path": "/dev/zero"}, {"path": None}, None):
+        event = httpx.post(url, json={"data": [photo, "join"]}).json()["event_id"]
+        answer = httpx.get(f"{url}/{event}", timeout=60).text
+        assert "event: error" in answer
+        assert str(dark_photo) not in answer
 
 
 def test_nothing_is_logged_of_pictures_or_their_faults(demo: Server) -> None:

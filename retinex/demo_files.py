@@ -1,0 +1,38 @@
+"""Visitors' files, deleted in time.
+
+gradio's own `delete_cache` leaves files that came over MCP and empty folders, and ends for good at
+the first error.
+"""
+
+import threading
+import time
+from collections.abc import Collection
+from contextlib import suppress
+from pathlib import Path
+
+SECONDS_FILES_ARE_KEPT = 900
+SECONDS_BETWEEN_DELETIONS = 60
+
+
+def keep_deleting_old_files(folder: Path) -> None:
+    """From now on delete what visitors leave in `folder`; what is there already stays."""
+    kept = set(folder.rglob("*"))
+
+    def run() -> None:
+        while True:
+            time.sleep(SECONDS_BETWEEN_DELETIONS)
+            delete_old_files(folder, kept, SECONDS_FILES_ARE_KEPT)
+
+    threading.Thread(target=run, daemon=True).start()
+
+
+def delete_old_files(folder: Path, kept: Collection[Path], seconds: float) -> None:
+    """Delete files below `folder` that weren't written for `seconds`, and folders left empty."""
+    newest = time.time() - seconds
+    for path in sorted(folder.rglob("*"), reverse=True):  # what is in a folder comes before it
+        if path in kept:
+            continue
+        with suppress(OSError):  # it has gone by itself, or the folder isn't empty
+            facts = path.stat()
+            if max(facts.st_mtime, facts.st_ctime) < newest:
+                path.rmdir() if path.is_dir() else path.unlink()
