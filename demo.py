@@ -91,6 +91,8 @@ class Page:
     wanted: gr.State
     """The file of the photo chosen last; earlier ones may still wait for their run."""
     reference: gr.Image
+    wanted_reference: gr.State
+    """The file of the reference chosen last: a run that waits has been given an earlier one."""
     compared: gr.Radio
     best_at: gr.Markdown
     before_after: gr.ImageSlider
@@ -200,6 +202,7 @@ def build_page(settings: Settings, folder: Path) -> gr.Blocks:
             examples=examples,
             wanted=gr.State(None),
             reference=reference,
+            wanted_reference=gr.State(None),
             compared=compared,
             best_at=best_at,
             before_after=before_after,
@@ -378,7 +381,7 @@ def connect(page: Page, blocks: gr.Blocks, settings: Settings, folder: Path) -> 
         stop_other, inputs=[page.photo, page.results], outputs=page.wanted, **instantly
     ).then(
         run,
-        inputs=[page.photo, page.wanted, page.reference, page.results, *page.view],
+        inputs=[page.photo, page.wanted, page.wanted_reference, page.results, *page.view],
         outputs=[*page.shown, page.status, page.stop, page.results],
         show_progress_on=page.status,
         api_visibility="private",
@@ -408,8 +411,10 @@ def connect(page: Page, blocks: gr.Blocks, settings: Settings, folder: Path) -> 
         **instantly,
     )
     page.reference.change(
-        lambda path, results: score(page, path, results, settings),
-        inputs=[page.reference, page.results],
+        lambda path: path, page.reference, page.wanted_reference, **instantly
+    ).then(
+        lambda path, photo, results: score(page, path, photo, results, settings),
+        inputs=[page.wanted_reference, page.wanted, page.results],
         outputs=[*page.shown, page.results],
         **at_once,
     )
@@ -554,10 +559,12 @@ def readjust(page: Page, results: Results | None, view: View) -> Update:
     return nothing
 
 
-def score(page: Page, path: str | None, results: Results | None, settings: Settings) -> Update:
-    """Compare the outputs with a reference, or no longer."""
+def score(
+    page: Page, path: str | None, photo: str | None, results: Results | None, settings: Settings
+) -> Update:
+    """Compare the outputs with a reference, or no longer; not those of a former photo."""
     nothing = {page.before_after: gr.skip()}
-    if results is None:
+    if results is None or photo not in {None, str(results.source)}:
         return nothing
     set_reference(results, path, settings)
     with unless_deleted(results):
