@@ -351,7 +351,7 @@ def connect(page: Page, blocks: gr.Blocks, settings: Settings, folder: Path) -> 
         *view: Any,
     ) -> Iterator[Update]:
         if path != wanted:
-            yield {page.status: gr.skip()}  # else gradio empties the page
+            yield unchanged(page)  # else gradio empties the page
             return
         delete_results(former)
         yield {**clear(page), page.results: None, page.status: describe_device(settings)}
@@ -459,7 +459,7 @@ def open_example(
         if not results.stopped:
             add_enhancement(results, example.load(name))
         if results.stopped:
-            yield {page.status: gr.skip()}  # else gradio repeats what came last
+            yield unchanged(page)  # else gradio repeats what came last
             return
         yield show(page, results)
     yield {**show(page, results), page.status: describe_results(results, settings)}
@@ -547,30 +547,28 @@ def unless_deleted(results: Results) -> Iterator[None]:
 
 def readjust(page: Page, results: Results | None, view: View) -> Update:
     """Show results in another view, without running a network."""
-    nothing = {page.before_after: gr.skip()}
     if results is None or results.view == view:
-        return nothing
+        return unchanged(page)
     former, results.view = results.view, view
     with unless_deleted(results):
         if former.adjustments != view.adjustments:
             rewrite_outputs(results)
         # The state is written again, so that it is kept for longer.
         return {**show(page, results), page.results: results}
-    return nothing
+    return unchanged(page)
 
 
 def score(
     page: Page, path: str | None, photo: str | None, results: Results | None, settings: Settings
 ) -> Update:
     """Compare the outputs with a reference, or no longer; not those of a former photo."""
-    nothing = {page.before_after: gr.skip()}
     if results is None or photo not in {None, str(results.source)}:
-        return nothing
+        return unchanged(page)
     set_reference(results, path, settings)
     with unless_deleted(results):
         rewrite_outputs(results)
         return {**show(page, results), page.results: results}
-    return nothing
+    return unchanged(page)
 
 
 def set_reference(results: Results, path: str | None, settings: Settings) -> None:
@@ -588,6 +586,11 @@ def rewrite_outputs(results: Results) -> None:
         names = list(results.measured)
     for name in names:
         write_output(results, results.load(name))
+
+
+def unchanged(page: Page) -> Update:
+    """Leave the page as it is; gradio wants at least one value."""
+    return {page.before_after: gr.skip()}
 
 
 def show(page: Page, results: Results) -> Update:

@@ -133,9 +133,10 @@ def print_table(compared: dict[str, Run], turns: int) -> None:
     """Time what is compared; print seconds, ratio and likeness to the first."""
     seconds = time_in_turns(compared, turns)
     now = next(iter(compared))
+    output = compared[now]()
     for name, times in seconds.items():
         ratio = np.median(np.array(seconds[now]) / times)
-        likeness = psnr(compared[name](), compared[now]())
+        likeness = psnr(compared[name](), output)
         print(f"{name:40} {np.median(times):6.2f} s {ratio:6.2f}× {likeness:6.1f} dB")
 
 

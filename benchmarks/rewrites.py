@@ -19,7 +19,6 @@ import numpy as np
 import onnxruntime
 from timing import time_in_turns
 
-from retinex.photo import Pixels
 from retinex.training.checkpoints import load_weights
 from retinex.training.networks import RetinexNet
 from retinex.training.onnx_export import export_onnx
@@ -47,7 +46,10 @@ def main() -> None:
     image = np.random.default_rng(0).integers(0, 256, (1, *args.size, 3), dtype=np.uint8)
     with tempfile.TemporaryDirectory() as folder:
         files = export_variants(args.weights, Path(folder))
-        runners = {name: partial(run, open_session(file), image) for name, file in files.items()}
+        runners = {
+            name: partial(open_session(file).run, None, {"image": image})
+            for name, file in files.items()
+        }
         seconds = time_in_turns(runners, args.turns, clock=time.process_time)
         plain = np.array(seconds[next(iter(files))])
         print(f"{args.weights.stem}, {args.size[0]}×{args.size[1]} pixels, one thread")
@@ -82,11 +84,6 @@ def open_session(file: Path) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-
-
-def run(session: onnxruntime.InferenceSession, image: Pixels) -> list[Pixels]:
-    """Compute all stages of `image`, (1, h, w, 3)."""
-    return session.run(None, {"image": image})
 
 
 def peak_memory(file: Path, size: tuple[int, int]) -> int:

@@ -8,8 +8,6 @@ process, turn by turn, and the fastest turn of each counts. Batches are made fro
 """
 
 import argparse
-import ctypes
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -22,7 +20,13 @@ from torch import Tensor
 
 from retinex.experiments import EXPERIMENTS
 from retinex.training.losses import decom_loss
-from retinex.training.memory import MMAP_MAX, TRIM_THRESHOLD, keep_freed_memory
+from retinex.training.memory import (
+    MMAP_MAX,
+    MMAP_THRESHOLD,
+    TRIM_THRESHOLD,
+    keep_freed_memory,
+    load_glibc,
+)
 from retinex.training.networks import Decomposition, RetinexNet
 from retinex.training.pairs import Batch, load_pairs, training_batches
 from retinex.training.phases import Phase, build_optimizer, phase_losses
@@ -35,8 +39,6 @@ from retinex.training.precision import (
 )
 
 LEARNING_RATE = 0.001
-MMAP_THRESHOLD = -3
-"""glibc's name of the size from which on memory is returned at once."""
 PLAIN = "plain fp32 loop"
 
 
@@ -84,7 +86,7 @@ def main() -> None:
 
 def return_freed_memory() -> None:
     """Undo `keep_freed_memory`: let glibc do what it does after a few steps if it is left alone."""
-    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
+    if libc := load_glibc():
         for name, value in ((MMAP_MAX, 65536), (MMAP_THRESHOLD, 2**25), (TRIM_THRESHOLD, 2**26)):
             libc.mallopt(name, value)
         libc.malloc_trim(0)

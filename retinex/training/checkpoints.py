@@ -64,7 +64,7 @@ def save_weights(path: Path, net: Network, facts: Facts) -> None:
     weights = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
     # Both decoders have the same shapes: only the name tells whose weights these are.
     metadata = {"experiment": str(facts["experiment"])}
-    content = save(weights, metadata)
+    content = save(weights, metadata)  # not save_file, whose files only their owner can read
     write_atomically(path, lambda file: file.write_bytes(content))
     text = json.dumps(facts, indent=2) + "\n"
     write_atomically(path.with_suffix(".json"), lambda file: file.write_text(text))

@@ -3,7 +3,7 @@
 import ctypes
 import sys
 
-TRIM_THRESHOLD, MMAP_MAX = -1, -4
+TRIM_THRESHOLD, MMAP_THRESHOLD, MMAP_MAX = -1, -3, -4
 """Names of glibc's settings (malloc.h)."""
 MOST = 2**31 - 1
 """Largest value there is, which stands for never."""
@@ -16,9 +16,12 @@ def keep_freed_memory() -> None:
     anew: a tenth of the time, and more of it the larger the maps
     (`benchmarks/training_speed.py`). Without glibc (macOS, Windows, Alpine Linux) nothing happens.
     """
-    if sys.platform != "linux":
-        return
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "mallopt"):
+    if libc := load_glibc():
         libc.mallopt(MMAP_MAX, 0)
         libc.mallopt(TRIM_THRESHOLD, MOST)
+
+
+def load_glibc() -> ctypes.CDLL | None:
+    """Return the C library this process runs on if it is glibc."""
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    return libc if hasattr(libc, "mallopt") else None
