@@ -14,10 +14,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from retinex.datasets import DatasetError
 from retinex.experiments import Experiment, Mode, Upsampling, find_experiment
+from retinex.training.averaging import average_weights
 from retinex.training.build import Network, build_network
 from retinex.training.checkpoints import (
     CheckpointError,
@@ -29,7 +31,7 @@ from retinex.training.checkpoints import (
     write_atomically,
 )
 from retinex.training.grids import stage_grid
-from retinex.training.losses import SSIM_WINDOW
+from retinex.training.losses import SSIM_WINDOW, DecomWeights
 from retinex.training.memory import keep_freed_memory
 from retinex.training.networks import RetinexNet
 from retinex.training.pairs import (
@@ -91,12 +93,17 @@ where the datasets come from:
 
 @dataclass
 class Run:
-    """One training run and all it works on."""
+    """One training run and all it works on.
+
+    `net` is what the optimizer steps move; `averaged.module`, its moving average, is what gets
+    validated, pictured and released.
+    """
 
     args: argparse.Namespace
     experiment: Experiment
     folder: Path
     net: Network
+    averaged: AveragedModel
     device: torch.device
     precision: Precision
     autocast: torch.autocast
@@ -157,7 +164,7 @@ def train(args: argparse.Namespace) -> None:
         saved = None
     run.tracker.finish()
     weights = run.folder / f"{run.experiment.name}.safetensors"
-    save_weights(weights, run.net, describe(run))
+    save_weights(weights, run.averaged.module, describe(run))
     print(f"trained weights: {weights}\nnext: python export_onnx.py {weights}")
 
 
@@ -185,6 +192,7 @@ def start_run(args: argparse.Namespace) -> Run:
         experiment=experiment,
         folder=folder,
         net=net,
+        averaged=average_weights(net, args.average),
         device=device,
         precision=precision,
         autocast=autocast_for(precision, device),
@@ -219,18 +227,24 @@ def resume(run: Run) -> dict[str, Any]:
         before = ", ".join(f"{name} {saved['settings'].get(name)}" for name in changed)
         raise CheckpointError(f"{run.folder} was started with {before}; resume it with the same")
     run.net.load_state_dict(saved["net"])
+    run.averaged.load_state_dict(saved["averaged"])
     run.log = saved["log"]
     print(f"resuming after {saved['phase']} epoch {saved['epoch']}")
     return saved
 
 
 def train_phase(run: Run, phase: Phase, saved: dict[str, Any] | None) -> None:
-    """Train one phase to its end, from where `saved` left it if that isn't None."""
+    """Train one phase to its end, from where `saved` left it if that isn't None.
+
+    The phase ends with the averaged weights, which the next one builds on.
+    """
     epochs: int = run.args.n_epochs
     optimizer = build_optimizer(run.net, phase, run.args.decom_lr, run.args.rel_lr)
     schedule = build_schedule(run.args.scheduler, optimizer, epochs)
     done = 0
-    if saved is not None:
+    if saved is None:
+        run.averaged.n_averaged.zero_()
+    else:
         optimizer.load_state_dict(saved["optimizer"])
         schedule.load_state_dict(saved["schedule"])
         done = saved["epoch"]
@@ -257,12 +271,14 @@ def train_phase(run: Run, phase: Phase, saved: dict[str, Any] | None) -> None:
                 "phase": str(phase),
                 "epoch": epoch,
                 "net": run.net.state_dict(),
+                "averaged": run.averaged.state_dict(),
                 "optimizer": optimizer.state_dict(),
                 "schedule": schedule.state_dict(),
                 "log": run.log,
             },
             run.rng,
         )
+    run.net.load_state_dict(run.averaged.module.state_dict())
     bar.close()
 
 
@@ -277,11 +293,12 @@ def train_epoch(
         run.training, run.args.crop, run.args.batch_size, run.rng, run.args.synthetic
     )
     for batch in batches:
-        losses = losses_of(run, phase, batch)
+        losses = losses_of(run, run.net, phase, batch)
         optimizer.zero_grad()
         torch.stack(list(losses.values())).sum().backward()
         torch.nn.utils.clip_grad_norm_(trained, LONGEST_GRADIENT)
         optimizer.step()
+        run.averaged.update_parameters(run.net)
         means.add(losses, len(batch.low))
         bar.update()
         bar.set_postfix({name: f"{loss.item():.4f}" for name, loss in losses.items()})
@@ -291,18 +308,19 @@ def train_epoch(
 @torch.inference_mode()
 def validate(run: Run, phase: Phase) -> dict[str, float]:
     """Return the mean of each loss over the validation pairs."""
-    run.net.eval()
+    run.averaged.eval()
     means = LossMeans()
     for batch in validation_batches(run.validation, run.args.crop, run.args.batch_size):
-        means.add(losses_of(run, phase, batch), len(batch.low))
+        means.add(losses_of(run, run.averaged.module, phase, batch), len(batch.low))
     return means.compute()
 
 
-def losses_of(run: Run, phase: Phase, batch: Batch) -> Losses:
-    """Compute the losses of `phase` on a batch, where the network is."""
+def losses_of(run: Run, net: Network, phase: Phase, batch: Batch) -> Losses:
+    """Compute the losses of `phase` on a batch, where `net` is."""
     layout = memory_format_for(run.precision)
     there = Batch(*(part.to(run.device, memory_format=layout) for part in batch))
-    return phase_losses(run.net, phase, there, run.autocast)
+    weights = DecomWeights(run.args.mutual, run.args.invariable, run.args.smoothness)
+    return phase_losses(net, phase, there, run.autocast, weights)
 
 
 def record(run: Run, row: dict[str, Any]) -> None:
@@ -324,11 +342,13 @@ def write_csv(file: Path, rows: list[dict[str, Any]]) -> None:
 def store_snapshot(run: Run, phase: Phase, epoch: int) -> None:
     """Keep the weights of this epoch and a grid of what they make of validation photos."""
     name = f"{phase}_{epoch:03d}"
-    save_weights(run.folder / "snapshots" / f"{name}.safetensors", run.net, describe(run))
+    save_weights(
+        run.folder / "snapshots" / f"{name}.safetensors", run.averaged.module, describe(run)
+    )
     rng = np.random.default_rng(run.args.seed)
     pairs = run.validation[:GRID_PHOTOS]
     photos = [central_crop(pair, GRID_PHOTO_SIZE, rng).low for pair in pairs]
-    grid = stage_grid(run.net, photos, run.device)
+    grid = stage_grid(run.averaged.module, photos, run.device)
     path = run.folder / "grids" / f"{name}.png"
     path.parent.mkdir(exist_ok=True)
     grid.save(path)
@@ -403,6 +423,15 @@ def parse_arguments() -> argparse.Namespace:
         default=Schedule.STEP,
         help="how learning rates fall (default step; plateau watches the validation loss)",
     )
+    add(
+        "--average",
+        type=float,
+        default=0.999,
+        help="decay, per step, of the moving average of the weights (default 0.999; 0: none)",
+    )
+    add("--mutual", type=float, default=0.1, help="λ_ij of L_decom (default 0.1; paper 0.001)")
+    add("--invariable", type=float, default=0.1, help="λ_ir of L_decom (default 0.1; paper 0.01)")
+    add("--smoothness", type=float, default=1.0, help="λ_is of L_decom (default 1; paper 0.1)")
     add("--seed", type=int, default=0, help="of weights, crops and the scenes held out (default 0)")
     add(
         "--precision",

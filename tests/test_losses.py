@@ -9,6 +9,8 @@ from skimage.metrics import structural_similarity
 from torch import Tensor
 
 from retinex.training.losses import (
+    PAPER,
+    DecomWeights,
     correct_mean,
     decom_loss,
     enhance_loss,
@@ -115,19 +117,25 @@ def test_reconstruction_is_the_mean_absolute_error() -> None:
     assert loss.item() == pytest.approx(0.2)
 
 
-def test_decom_loss_weighs_its_terms() -> None:
+@pytest.mark.parametrize("weights", [PAPER, DecomWeights(0.2, 0.3, 0.4)])
+def test_decom_loss_weighs_its_terms(weights: DecomWeights) -> None:
     low = Decomposition(flat(0.6, 3), one_channel([[0.1, 0.3]] * 2))
     high = Decomposition(flat(0.8, 3), flat(0.5, 1))
 
-    loss = decom_loss(low, high, flat(0.1, 3), flat(0.9, 3))
+    loss = decom_loss(low, high, flat(0.1, 3), flat(0.9, 3), weights)
 
     # own:    R_low · I_low = 0.06, 0.18 against 0.1: (0.04 + 0.08) / 2 = 0.06;
     #         R_high · I_high = 0.4 against 0.9: 0.5
     # mutual: R_low · I_high = 0.3 against 0.9: 0.6;
     #         R_high · I_low = 0.08, 0.24 against 0.1: (0.02 + 0.14) / 2 = 0.08
     # reflectances differ by 0.2; ∇ₓI_low = 0.2 with weight 1, ∇I_high = 0
-    expected = (0.06 + 0.5) + 0.001 * (0.6 + 0.08) + 0.01 * 0.2 + 0.1 * (0.2 + 0.0)
+    mutual, invariable = weights.mutual_reconstruction, weights.invariable_reflectance
+    expected = (0.06 + 0.5) + mutual * (0.6 + 0.08) + invariable * 0.2 + weights.smoothness * 0.2
     assert loss.item() == pytest.approx(expected)
+
+
+def test_decom_loss_has_the_weights_of_the_paper() -> None:
+    assert DecomWeights(0.001, 0.01, 0.1) == PAPER
 
 
 def test_decom_loss_is_zero_for_a_perfect_flat_decomposition() -> None:

@@ -140,6 +140,16 @@ def test_training_enhance_net_leaves_decom_net_alone(trained: Path, name: str) -
     assert {name.split(".")[0] for name in moved} == {"enhance"}
 
 
+def test_the_average_of_the_weights_is_released(trained: Path) -> None:
+    folder = trained / "join"
+    weights = load_file(folder / "join.safetensors")
+    state = load_state(folder / "last.pt", np.random.default_rng())
+
+    for name, average in weights.items():
+        assert average.equal(state["averaged"][f"module.{name}"])
+        assert not average.equal(state["net"][name])
+
+
 def test_join_trains_both_networks(trained: Path) -> None:
     torch.manual_seed(0)
     untrained = RetinexNet(EXPERIMENTS["join"]).state_dict()

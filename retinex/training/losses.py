@@ -6,18 +6,14 @@ reflectances are (b, 3, h, w), illuminations (b, 1, h, w), all in [0, 1] but for
 bounded. Every loss returns a scalar. ‖·‖₁ is the mean absolute value.
 """
 
+from dataclasses import dataclass
+
 from torch import Tensor
 from torch.nn import functional
 
 from retinex.photo import LUMA
 from retinex.training.networks import Decomposition, RetinexStages
 
-MUTUAL_RECONSTRUCTION_WEIGHT = 0.001
-"""λ_ij for i ≠ j in the paper's equation 2."""
-INVARIABLE_REFLECTANCE_WEIGHT = 0.01
-"""λ_ir of equation 1, as in the paper's code."""
-DECOM_SMOOTHNESS_WEIGHT = 0.1
-"""λ_is in the paper's equation 1."""
 ENHANCE_SMOOTHNESS_WEIGHT = 3.0
 """Weight of the smoothness of Î in the paper's code (lowlight_enhance)."""
 STRUCTURE_AWARENESS = 10.0
@@ -32,6 +28,24 @@ PLUS_SMOOTHNESS_WEIGHT = 0.05
 SSIM_WINDOW, SSIM_STEP = 7, 4
 """Side of SSIM's square windows and their distance, in pixels: all of them would cost a quarter of
 PlusNet's training time."""
+
+
+@dataclass(frozen=True)
+class DecomWeights:
+    """Weights of L_decom's terms; by default those of the paper and its code.
+
+    Attributes:
+        mutual_reconstruction: λ_ij for i ≠ j in equation 2.
+        invariable_reflectance: λ_ir of equation 1.
+        smoothness: λ_is of equation 1.
+    """
+
+    mutual_reconstruction: float = 0.001
+    invariable_reflectance: float = 0.01
+    smoothness: float = 0.1
+
+
+PAPER = DecomWeights()
 
 
 def gray(rgb: Tensor) -> Tensor:
@@ -78,11 +92,15 @@ def reconstruction_loss(decomposition: Decomposition, photo: Tensor) -> Tensor:
 
 
 def decom_loss(
-    low: Decomposition, high: Decomposition, photo_low: Tensor, photo_high: Tensor
+    low: Decomposition,
+    high: Decomposition,
+    photo_low: Tensor,
+    photo_high: Tensor,
+    weights: DecomWeights = PAPER,
 ) -> Tensor:
     """L_decom = L_recon + λ_ir · L_ir + λ_is · L_is (eq. 1).
 
-    L_recon holds both photos' own reconstructions and, weighted by 0.001, the mutual ones
+    L_recon holds both photos' own reconstructions and, weighted by λ_ij, the mutual ones
     R_low · I_high ≈ S_high and R_high · I_low ≈ S_low; L_ir = ‖R_low − R_high‖₁.
     """
     reconstruction = reconstruction_loss(low, photo_low) + reconstruction_loss(high, photo_high)
@@ -95,9 +113,9 @@ def decom_loss(
     )
     return (
         reconstruction
-        + MUTUAL_RECONSTRUCTION_WEIGHT * mutual
-        + INVARIABLE_REFLECTANCE_WEIGHT * invariable_reflectance
-        + DECOM_SMOOTHNESS_WEIGHT * smoothness
+        + weights.mutual_reconstruction * mutual
+        + weights.invariable_reflectance * invariable_reflectance
+        + weights.smoothness * smoothness
     )
 
 

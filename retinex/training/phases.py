@@ -7,7 +7,7 @@ from torch import Tensor
 
 from retinex.experiments import Experiment, Mode
 from retinex.training.build import Network
-from retinex.training.losses import decom_loss, enhance_loss, plus_loss
+from retinex.training.losses import PAPER, DecomWeights, decom_loss, enhance_loss, plus_loss
 from retinex.training.networks import Decomposition, RetinexNet, RetinexStages
 from retinex.training.pairs import Batch
 from retinex.training.plus_network import PlusNet
@@ -56,8 +56,14 @@ def build_optimizer(net: Network, phase: Phase, decom_lr: float, rel_lr: float) 
     return torch.optim.Adam(groups)
 
 
-def phase_losses(net: Network, phase: Phase, batch: Batch, autocast: torch.autocast) -> Losses:
-    """Compute the losses of `phase` on a batch.
+def phase_losses(
+    net: Network,
+    phase: Phase,
+    batch: Batch,
+    autocast: torch.autocast,
+    weights: DecomWeights = PAPER,
+) -> Losses:
+    """Compute the losses of `phase` on a batch; L_decom weighted by `weights`.
 
     The networks run inside `autocast`; the losses are always computed in float32.
     """
@@ -74,7 +80,7 @@ def phase_losses(net: Network, phase: Phase, batch: Batch, autocast: torch.autoc
         enhanced_illumination = None if phase is Phase.DECOM else net.brighten(of_low)
 
     of_low, of_high = _to_float(of_low), _to_float(of_high)
-    losses = {"decom": decom_loss(of_low, of_high, low, high)}
+    losses = {"decom": decom_loss(of_low, of_high, low, high, weights)}
     if enhanced_illumination is not None:
         losses["enhance"] = enhance_loss(of_low.reflectance, enhanced_illumination.float(), high)
     return losses

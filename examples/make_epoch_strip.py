@@ -1,0 +1,62 @@
+"""Draw R, I, Î and the output of an example photo over the epochs of a run of train.py.
+
+`python examples/make_epoch_strip.py runs/join` makes results/join/epochs.webp of its snapshots.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from retinex import open_photo
+from retinex.contact_sheet import draw_contact_sheet
+from retinex.photo import Pixels
+from retinex.stages import COMPUTED_STAGES
+from retinex.training.checkpoints import load_weights
+from retinex.training.grids import run_stages
+
+FOLDER = Path(__file__).parent
+PHOTO = FOLDER / "astronaut.jpg"
+RESULTS = FOLDER.parent / "results"
+MOST_COLUMNS = 6
+
+
+def main() -> None:
+    """Run snapshots from the first epochs to the last on the photo and write the strip."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path, help="folder that train.py wrote: runs/<experiment>")
+    run: Path = parser.parse_args().run
+    # Names sort by phase, decom before enhance, and by epoch.
+    snapshots = spread(sorted(run.glob("snapshots/*.safetensors")))
+    if not snapshots:
+        parser.error(f"there are no snapshots in {run}")
+    path = RESULTS / run.name / "epochs.webp"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draw_strip(snapshots).save(path, quality=75)
+
+
+def spread(snapshots: list[Path]) -> list[Path]:
+    """Choose the first, the last and some evenly between them."""
+    places = np.linspace(0, len(snapshots) - 1, min(MOST_COLUMNS, len(snapshots)))
+    return [snapshots[k] for k in places.round().astype(int)]
+
+
+def draw_strip(snapshots: list[Path]) -> Image.Image:
+    """One row a stage, one column a snapshot."""
+    photo = open_photo(PHOTO).rgb
+    columns = [compute_stages(path, photo) for path in snapshots]
+    rows = list(zip(*columns, strict=True))
+    titles = [path.stem.replace("_", " epoch ") for path in snapshots]
+    return draw_contact_sheet(rows, titles, [stage.label for stage in COMPUTED_STAGES], 160)
+
+
+def compute_stages(weights: Path, photo: Pixels) -> list[Pixels]:
+    """Run the network of `weights` on the photo."""
+    net, *_ = load_weights(weights)
+    return run_stages(net, photo, torch.device("cpu"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""Make losses.webp of every `results/<experiment>/log.csv`. Needs matplotlib."""
+
+import csv
+from collections.abc import Iterable
+from pathlib import Path
+
+from matplotlib import pyplot
+from matplotlib.axes import Axes
+
+FOLDER = Path(__file__).parent
+LOSSES = {"decom": "Decom-Net", "enhance": "Enhance-Net", "plus": "PlusNet"}
+
+Row = dict[str, str]
+
+
+def main() -> None:
+    """Draw one panel a loss, with a line a run: solid in validation, dotted in training."""
+    logs = {path.parent.name: read_log(path) for path in sorted(FOLDER.glob("*/log.csv"))}
+    figure, panels = pyplot.subplots(1, len(LOSSES), figsize=(12, 4), layout="constrained")
+    for panel, (loss, title) in zip(panels, LOSSES.items(), strict=True):
+        draw_panel(panel, loss, logs)
+        panel.set(title=f"Loss of {title}", xlabel="epoch", yscale="log")
+        panel.legend()
+    figure.savefig(FOLDER / "losses.webp", dpi=100)
+
+
+def read_log(path: Path) -> list[Row]:
+    """Read the log that train.py wrote."""
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def draw_panel(panel: Axes, loss: str, logs: dict[str, list[Row]]) -> None:
+    """Draw how `loss` fell in each run that has it."""
+    for number, (experiment, rows) in enumerate(logs.items()):
+        rows = [row for row in rows if row[f"val_{loss}"]]
+        if rows:
+            epochs = [int(row["epoch"]) for row in rows]
+            colour = f"C{number}"
+            panel.plot(epochs, column(rows, f"val_{loss}"), colour, label=experiment)
+            panel.plot(epochs, column(rows, f"train_{loss}"), colour, linestyle="dotted")
+
+
+def column(rows: Iterable[Row], name: str) -> list[float]:
+    """One column of a log."""
+    return [float(row[name]) for row in rows]
+
+
+if __name__ == "__main__":
+    main()
