@@ -68,12 +68,13 @@ def settings(model: Path, int8: Path, photo: Pixels) -> dict[str, Run]:
         "as it is": new_options(),
         "without spinning threads": new_options(),
         "branches in parallel": new_options(execution_mode=onnxruntime.ExecutionMode.ORT_PARALLEL),
-        "without memory planning": new_options(enable_mem_pattern=False),
-        "without memory arena": new_options(enable_cpu_mem_arena=False),
+        "with memory planning": new_options(enable_mem_pattern=True),
+        "an arena for each session": new_options(),
         "convolutions not in blocks of channels": new_options(
             graph_optimization_level=level.ORT_ENABLE_EXTENDED
         ),
     }
+    runners["an arena for each session"].add_session_config_entry("session.use_env_allocators", "0")
     runners["without spinning threads"].add_session_config_entry(
         "session.intra_op.allow_spinning", "0"
     )

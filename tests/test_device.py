@@ -231,7 +231,7 @@ def test_openvino_that_does_not_know_the_processor(openvino: pytest.MonkeyPatch)
     opened = open_model(MODEL, Device.AUTO)
     assert opened.device is Device.CPU
     assert opened.reason == (
-        "no NVIDIA GPU was found; OpenVINO doesn't know this machine's processor"
+        "no NVIDIA GPU was found; OpenVINO's provider takes Intel's processors alone"
     )
 
 

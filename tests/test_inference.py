@@ -252,3 +252,24 @@ def test_enhancing_needs_neither_torch_nor_gradio() -> None:
         [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="Linux tells a process its size")
+def test_experiments_share_their_working_memory() -> None:
+    code = """if True:
+        from pathlib import Path
+        import numpy as np
+        import retinex
+
+        def megabytes():
+            return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6
+
+        photo = np.full((480, 480, 3), 20, np.uint8)
+        before = megabytes()
+        for name in ("split_resize", *retinex.EXPERIMENTS):
+            retinex.enhance(photo, name, device="cpu")
+            print(megabytes() - before)
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    first, *_, last = map(float, done.stdout.split())
+    assert last < 2 * first, done.stdout
