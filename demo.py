@@ -14,7 +14,7 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -30,7 +30,6 @@ from retinex import (
     Enhancement,
     ModelError,
     Stage,
-    adjust,
     open_photo,
 )
 from retinex.demo_endpoints import add_endpoints
@@ -43,6 +42,7 @@ from retinex.demo_networks import (
     load_enhancer,
     new_message,
     new_photo_input,
+    new_slider,
     open_reference,
     open_upload,
     run_networks,
@@ -64,7 +64,7 @@ and the light on them, the **illumination**, and turn up the light.
 """
 LONGEST_QUEUE = 64
 MOST_SESSIONS = 1000
-"""Of visitors that gradio remembers, at up to a megabyte each; the oldest are forgotten."""
+"""Of visitors that gradio remembers, each with a decoded photo; the oldest are forgotten."""
 ILLUMINATIONS = tuple(stage for stage in Stage if stage.channels == 1)
 EXAMPLE_LOCK = threading.Lock()
 """Held while the example is enhanced, once for all visitors."""
@@ -191,7 +191,7 @@ def build_page(settings: Settings, folder: Path) -> gr.Blocks:
                 reference = add_reference_input()
         facts: dict[str, gr.HTML] = {}
         colour_maps: dict[Stage, gr.Checkbox] = {}
-        with gr.Tabs(selected=Stage.OUTPUT.value):
+        with gr.Tabs(selected=Stage.OUTPUT.value, overflow_behavior="wrap"):
             pictures = {stage: add_stage_tab(stage, colour_maps, facts) for stage in Stage}
             grid = add_grid_tab()
         results = gr.State(
@@ -245,10 +245,10 @@ def add_controls() -> tuple[gr.Slider, ...]:
     standard = Adjustments()
     with gr.Group():
         controls = (
-            gr.Slider(0, 1, standard.strength, step=0.05, label="Strength"),
-            gr.Slider(0, 1, standard.highlight_protection, step=0.05, label="Protect highlights"),
-            gr.Slider(0, 1, standard.denoise, step=0.05, label="Denoise dark areas"),
-            gr.Slider(-2, 2, standard.exposure, step=0.1, label="Exposure"),
+            new_slider(0, 1, standard.strength, step=0.05, label="Strength"),
+            new_slider(0, 1, standard.highlight_protection, step=0.05, label="Protect highlights"),
+            new_slider(0, 1, standard.denoise, step=0.05, label="Denoise dark areas"),
+            new_slider(-2, 2, standard.exposure, step=0.1, label="Exposure"),
         )
     gr.Button("Reset", size="sm").click(
         lambda: [control.value for control in controls],
@@ -400,10 +400,15 @@ def connect(page: Page, blocks: gr.Blocks, settings: Settings, folder: Path) -> 
         "inputs": [page.results, *page.view],
         "outputs": [*page.shown, page.results],
     }
-    gr.on([part.change for part in page.view], **readjusting)
+    catching_up: dict[str, Any] = at_once | {
+        "fn": lambda results: readjust_others(page, results),
+        "inputs": page.results,
+        "outputs": page.shown,
+    }
+    gr.on([part.change for part in page.view], **readjusting).then(**catching_up)
     # What was moved while the networks ran.
-    running.success(**readjusting)
-    opening.success(**readjusting)
+    running.success(**readjusting).then(**catching_up)
+    opening.success(**readjusting).then(**catching_up)
     page.compared.change(
         lambda name: EXPERIMENTS[name].best_at,
         page.compared,
@@ -461,8 +466,7 @@ def open_example(
         if results.stopped:
             yield unchanged(page)  # else gradio repeats what came last
             return
-        yield show(page, results)
-    yield {**show(page, results), page.status: describe_results(results, settings)}
+        yield {**show(page, results), page.status: describe_results(results, settings)}
 
 
 def run_experiments(page: Page, results: Results, settings: Settings) -> Iterator[Update]:
@@ -525,14 +529,7 @@ def add_enhancement(results: Results, enhancement: Enhancement) -> None:
     """Add the stages of an experiment, and its output as the visitor wants to see it."""
     with unless_deleted(results):
         results.add(enhancement)
-        write_output(results, enhancement)
-
-
-def write_output(results: Results, enhancement: Enhancement) -> None:
-    """Write an output as the visitor wants to see it by now, and measure it."""
-    with results.lock:
-        output = adjust(enhancement, results.view.adjustments)
-        results.write_adjusted(enhancement.experiment, output)
+        results.write_adjusted(enhancement)
 
 
 @contextmanager
@@ -546,15 +543,33 @@ def unless_deleted(results: Results) -> Iterator[None]:
 
 
 def readjust(page: Page, results: Results | None, view: View) -> Update:
-    """Show results in another view, without running a network."""
+    """Show results in another view, without running a network.
+
+    Of an adjustment the compared experiment alone, which the visitor looks at and waits for.
+    """
     if results is None or results.view == view:
         return unchanged(page)
     former, results.view = results.view, view
+    compared = [view.compared] if view.compared in results.measured else []
     with unless_deleted(results):
-        if former.adjustments != view.adjustments:
-            rewrite_outputs(results)
+        if compared and results.is_stale(view.compared):
+            results.write_adjusted(results.load(view.compared))
+        names = list(EXPERIMENTS) if former.coloured != view.coloured else compared
         # The state is written again, so that it is kept for longer.
-        return {**show(page, results), page.results: results}
+        return {**show_experiments(page, results, names), page.results: results}
+    return unchanged(page)
+
+
+def readjust_others(page: Page, results: Results | None) -> Update:
+    """Bring the outputs up to date that `readjust` has left as they were."""
+    if results is None:
+        return unchanged(page)
+    with results.lock:  # what is being written may be of the former view
+        stale = list(filter(results.is_stale, results.measured))
+    with unless_deleted(results):
+        for name in stale:
+            results.write_adjusted(results.load(name))
+        return show(page, results) if stale else unchanged(page)
     return unchanged(page)
 
 
@@ -585,7 +600,7 @@ def rewrite_outputs(results: Results) -> None:
     with results.lock:  # what is being written may be of the former view
         names = list(results.measured)
     for name in names:
-        write_output(results, results.load(name))
+        results.write_adjusted(results.load(name))
 
 
 def unchanged(page: Page) -> Update:
@@ -595,24 +610,37 @@ def unchanged(page: Page) -> Update:
 
 def show(page: Page, results: Results) -> Update:
     """Fill the page with the experiments that are done."""
-    names = [name for name in EXPERIMENTS if name in results.measured]
-    update: Update = {}
-    grid: list[tuple[Path, str]] = []
+    grid = [
+        (path, f"{EXPERIMENTS[name].title}: {stage.label}")
+        for name in EXPERIMENTS
+        if name in results.measured
+        for stage, path in results.shown_files(name).items()
+    ]
+    # As a component: gradio forgets to delete the files of a plain list.
+    return {**show_experiments(page, results, EXPERIMENTS), page.grid: gr.Gallery(grid)}
+
+
+def show_experiments(page: Page, results: Results, names: Iterable[str]) -> Update:
+    """Fill the parts of those of the experiments that are done, and the comparison."""
+    compared = results.view.compared
+    update: Update = {page.before_after: None}
+    if compared in results.measured:
+        update[page.before_after] = (
+            results.path(compared, Stage.INPUT),
+            results.adjusted_path(compared),
+        )
     for name in names:
-        files = {stage: results.path(name, stage) for stage in Stage}
-        files[Stage.OUTPUT] = results.adjusted_path(name)
-        done, title = results.done[name], EXPERIMENTS[name].title
-        label = f"{title} · {done.seconds:.1f} s on {done.device.label}"
-        grid += [(path, f"{title}: {stage.label}") for stage, path in files.items()]
+        if name not in results.measured:
+            continue
+        files = results.shown_files(name)
         for stage in results.view.coloured:
             files[stage] = results.write_coloured(name, stage)
+        done = results.done[name]
+        label = f"{EXPERIMENTS[name].title} · {done.seconds:.1f} s on {done.device.label}"
         for stage, path in files.items():
             update[page.pictures[stage][name]] = gr.Image(path, label=label)
         update[page.facts[name]] = describe_output(results.statistics, results.measured[name])
-        if name == results.view.compared:
-            update[page.before_after] = (files[Stage.INPUT], files[Stage.OUTPUT])
-    # As a component: gradio forgets to delete the files of a plain list.
-    return update | {page.grid: gr.Gallery(grid)}
+    return update
 
 
 def clear(page: Page) -> Update:

@@ -29,7 +29,10 @@ def keep_deleting_old_files(folder: Path) -> None:
 def delete_old_files(folder: Path, kept: Collection[Path], seconds: float) -> None:
     """Delete files below `folder` that weren't written for `seconds`, and folders left empty."""
     newest = time.time() - seconds
-    for path in sorted(folder.rglob("*"), reverse=True):  # what is in a folder comes before it
+    paths: list[Path] = []
+    with suppress(OSError):  # a folder may go while it is listed; the next time lists the rest
+        paths.extend(folder.rglob("*"))
+    for path in sorted(paths, reverse=True):  # what is in a folder comes before it
         if path in kept:
             continue
         with suppress(OSError):  # it has gone by itself, or the folder isn't empty

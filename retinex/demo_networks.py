@@ -109,6 +109,17 @@ def new_photo_input(**options: Any) -> gr.Image:
     return photo
 
 
+def new_slider(minimum: float, maximum: float, value: float, **options: Any) -> gr.Slider:
+    """Build a slider whose number field takes what is half typed: nothing, or too much."""
+    slider = gr.Slider(minimum, maximum, value, **options)
+
+    def hand_on(payload: float | None) -> float:
+        return value if payload is None else min(max(payload, minimum), maximum)
+
+    slider.preprocess = hand_on  # type: ignore[method-assign]
+    return slider
+
+
 def _is_within(path: str, folder: str) -> bool:
     return Path(path).resolve().is_relative_to(Path(folder).resolve())
 

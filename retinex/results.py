@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from retinex.adjustments import Adjustments
+from retinex.adjustments import Adjustments, adjust
 from retinex.colour_map import colour
 from retinex.contact_sheet import CELL_WIDTH, draw_contact_sheet, fit_cell
 from retinex.experiments import EXPERIMENTS
@@ -24,6 +24,8 @@ from retinex.statistics import Statistics, measure
 class Measured:
     """Numbers of an output: its own, and those of `compare_with_reference`."""
 
+    adjustments: Adjustments
+    """What was made of the output."""
     statistics: Statistics
     scores: dict[str, float]
 
@@ -107,11 +109,24 @@ class Results:
             # Transparency is saved with every stage but isn't part of it.
             return image.convert("RGB" if stage.channels == 3 else "L")
 
-    def write_adjusted(self, experiment: str, output: Pixels) -> None:
-        """Write an experiment's output as adjusted by the visitor, and measure it."""
-        self._write(output, self.adjusted_path(experiment))
-        scores = compare_with_reference(output, self.reference)
-        self.measured[experiment] = Measured(measure(output), scores)
+    def write_adjusted(self, enhancement: Enhancement) -> None:
+        """Write an experiment's output as the visitor wants to see it by now, and measure it."""
+        with self.lock:
+            adjustments = self.view.adjustments
+            output = adjust(enhancement, adjustments)
+            self._write(output, self.adjusted_path(enhancement.experiment))
+            scores = compare_with_reference(output, self.reference)
+            measured = Measured(adjustments, measure(output), scores)
+            self.measured[enhancement.experiment] = measured
+
+    def is_stale(self, experiment: str) -> bool:
+        """Tell whether an output is still as the visitor wanted to see it before."""
+        return self.measured[experiment].adjustments != self.view.adjustments
+
+    def shown_files(self, experiment: str) -> dict[Stage, Path]:
+        """List the file of each stage; the output's is the adjusted one."""
+        files = {stage: self.path(experiment, stage) for stage in Stage}
+        return files | {Stage.OUTPUT: self.adjusted_path(experiment)}
 
     def write_coloured(self, experiment: str, stage: Stage) -> Path:
         """Write an illumination in the colours of `retinex.colour_map`; return the file."""

@@ -26,7 +26,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 import retinex
-from retinex import EXPERIMENTS, Stage
+from retinex import EXPERIMENTS, Adjustments, Stage, adjust
 from retinex.colour_map import colour
 from retinex.demo_files import delete_old_files
 from retinex.evaluation import psnr, ssim
@@ -182,16 +182,12 @@ def wait_for_example(page: Page) -> None:
 
 
 def open_tab(page: Page, stage: Stage) -> None:
-    """Open a stage's tab, from the overflow menu where the page is narrow."""
+    """Open a stage's tab."""
     open_tab_named(page, stage.label)
 
 
 def open_tab_named(page: Page, name: str) -> None:
-    tab = page.get_by_role("tab", name=name, exact=True)
-    if not tab.is_visible():
-        page.locator(".overflow-menu > button").click()
-        tab = page.locator(".overflow-dropdown").get_by_text(name, exact=True)
-    tab.click()
+    page.get_by_role("tab", name=name, exact=True).click()
 
 
 def see(page: Page, selector: str) -> None:
@@ -344,6 +340,11 @@ def test_stop_ends_a_run_and_keeps_what_is_done(page: Page, large_photo: Path) -
     expect(page.locator("#status")).to_contain_text("Stopped: 900×600 pixels")
     expect(page.locator("#stop")).to_be_disabled()
     expect(page.locator("#before-after img").last).to_be_visible()
+    first, *_, last = EXPERIMENTS.values()
+    page.locator("#compared").get_by_label(last.title, exact=True).check()
+    expect(page.locator("#before-after img")).to_have_count(0)
+    page.locator("#compared").get_by_label(first.title, exact=True).check()
+    expect(page.locator("#before-after img").last).to_be_visible()
 
 
 def test_another_photo_ends_the_run_of_the_former(
@@ -444,15 +445,40 @@ def test_controls_change_the_output_without_the_networks(finished: Page, dark_ph
     before = download(finished, "#output-join img")
     first_source = finished.locator("#output-join img").get_attribute("src")
     strength = finished.get_by_label("number input for Strength")
+    strength.fill("")  # as whoever types another number does
     strength.fill("0")
     strength.press("Enter")
     expect(finished.locator("#output-join img")).not_to_have_attribute("src", str(first_source))
     photo = np.asarray(Image.open(dark_photo))
     np.testing.assert_array_equal(download(finished, "#output-join img"), photo)
     assert not np.array_equal(before, photo)
+    expect(finished.locator(".toast-body")).to_have_count(0)
     finished.get_by_role("button", name="Reset", exact=True).click()
     expect(finished.locator("#output-join img")).to_have_attribute("src", str(first_source))
     assert finished.locator("#status").inner_text() == status  # its times are those of the networks
+
+
+@pytest.mark.parametrize(
+    ("label", "field", "value"),
+    [
+        ("Protect highlights", "highlight_protection", 1.0),
+        ("Denoise dark areas", "denoise", 0.8),
+        ("Exposure", "exposure", -1.5),
+    ],
+)
+def test_each_control_does_what_the_library_does(
+    finished: Page, dark_photo: Path, label: str, field: str, value: float
+) -> None:
+    for name in (DEFAULT_EXPERIMENT, "split_resize"):
+        former = finished.locator(f"#output-{name} img").get_attribute("src")
+        number = finished.get_by_label(f"number input for {label}")
+        number.fill(str(value))
+        number.press("Enter")
+        expect(finished.locator(f"#output-{name} img")).not_to_have_attribute("src", str(former))
+        expected = adjust(retinex.enhance(dark_photo, name), Adjustments(**{field: value}))
+        np.testing.assert_array_equal(download(finished, f"#output-{name} img"), expected)
+        finished.get_by_role("button", name="Reset", exact=True).click()
+        expect(finished.locator(f"#output-{name} img")).to_have_attribute("src", str(former))
 
 
 def test_downloads_keep_name_and_metadata(page: Page, tmp_path: Path) -> None:
