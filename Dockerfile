@@ -5,9 +5,10 @@ FROM python:3.12-slim
 ARG EXTRA=""
 WORKDIR /app
 RUN useradd --create-home demo
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml requirements.txt README.md LICENSE ./
 COPY retinex ./retinex
-RUN pip install --no-cache-dir --editable ".${EXTRA}"
+# requirements.txt names the gradio that is tested; the demo relies on more than its interface.
+RUN pip install --no-cache-dir --editable ".${EXTRA}" "$(grep ^gradio requirements.txt)"
 COPY demo.py demo.css demo.js ./
 COPY examples ./examples
 COPY onnx_models ./onnx_models

@@ -51,9 +51,17 @@
         }
     }
 
-    const slider = document.querySelector("#before-after");
-    const examples = document.querySelector("#examples");
-    for (const [part, change] of [[slider, prepare], [examples, nameExamples]]) {
+    // gradio calls them "Thumbnail 7 of 25"; their captions say what they show.
+    function nameThumbnails(stages) {
+        for (const button of stages.querySelectorAll("#grid .grid-container button")) {
+            const caption = button.querySelector(".caption-label");
+            if (caption) button.setAttribute("aria-label", caption.textContent.trim());
+        }
+    }
+
+    const changes = { "#before-after": prepare, "#examples": nameExamples, "#stages": nameThumbnails };
+    for (const [name, change] of Object.entries(changes)) {
+        const part = document.querySelector(name);
         new MutationObserver(() => change(part)).observe(part, { childList: true, subtree: true });
         change(part);
     }

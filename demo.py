@@ -191,7 +191,7 @@ def build_page(settings: Settings, folder: Path) -> gr.Blocks:
                 reference = add_reference_input()
         facts: dict[str, gr.HTML] = {}
         colour_maps: dict[Stage, gr.Checkbox] = {}
-        with gr.Tabs(selected=Stage.OUTPUT.value, overflow_behavior="wrap"):
+        with gr.Tabs(selected=Stage.OUTPUT.value, overflow_behavior="wrap", elem_id="stages"):
             pictures = {stage: add_stage_tab(stage, colour_maps, facts) for stage in Stage}
             grid = add_grid_tab()
         results = gr.State(
@@ -429,6 +429,7 @@ def connect(page: Page, blocks: gr.Blocks, settings: Settings, folder: Path) -> 
             inputs=[page.results, page.compared],
             outputs=link,
             api_visibility="private",
+            concurrency_limit=usable_cores(),
         ).success(None, js=f"() => document.querySelector('#{link.elem_id}').click()")
 
 
@@ -672,13 +673,15 @@ def prepare_download(kind: Download, results: Results | None, experiment: str) -
             f"Choose a photo and wait for its result. It is kept for {minutes} minutes.",
             "Nothing to download",
         )
-    match kind:
-        case Download.PNG:
-            return results.convert_adjusted(experiment, ".png")
-        case Download.JPEG:
-            return results.convert_adjusted(experiment, ".jpg")
-        case Download.ZIP:
-            return results.write_zip()
+    with unless_deleted(results):
+        match kind:
+            case Download.PNG:
+                return results.convert_adjusted(experiment, ".png")
+            case Download.JPEG:
+                return results.convert_adjusted(experiment, ".jpg")
+            case Download.ZIP:
+                return results.write_zip()
+    raise new_message("You have chosen another photo meanwhile.", "Nothing to download")
 
 
 def delete_results(results: Results | None) -> None:

@@ -101,13 +101,11 @@ class Results:
 
     def load(self, experiment: str) -> Enhancement:
         """Read the stages of an experiment that was added."""
-        stages = {stage: np.asarray(self._open(experiment, stage)) for stage in COMPUTED_STAGES}
+        stages = {
+            stage: np.asarray(_open_stage(self.path(experiment, stage), stage))
+            for stage in COMPUTED_STAGES
+        }
         return replace(self.done[experiment], stages={Stage.INPUT: self.photo.rgb} | stages)
-
-    def _open(self, experiment: str, stage: Stage) -> Image.Image:
-        with Image.open(self.path(experiment, stage)) as image:
-            # Transparency is saved with every stage but isn't part of it.
-            return image.convert("RGB" if stage.channels == 3 else "L")
 
     def write_adjusted(self, enhancement: Enhancement) -> None:
         """Write an experiment's output as the visitor wants to see it by now, and measure it."""
@@ -132,7 +130,8 @@ class Results:
         """Write an illumination in the colours of `retinex.colour_map`; return the file."""
         path = self.folder / "coloured" / self.path(experiment, stage).name
         if not path.exists():
-            self._write(colour(np.asarray(self._open(experiment, stage))), path)
+            gray = _open_stage(self.path(experiment, stage), stage)
+            self._write(colour(np.asarray(gray)), path)
         return path
 
     def _write(self, pixels: Pixels, path: Path) -> None:
@@ -162,7 +161,10 @@ class Results:
         done = list(self.measured)  # other experiments may finish meanwhile
         sheet = self.folder / f"{self.name}-contact-sheet.png"
         draw_contact_sheet(
-            rows=[[self._read_small(name, stage) for stage in Stage] for name in done],
+            rows=[
+                [self._read_small(path, stage) for stage, path in self.shown_files(name).items()]
+                for name in done
+            ],
             columns=[stage.label for stage in Stage],
             captions=[EXPERIMENTS[name].title for name in done],
         ).save(sheet)
@@ -176,11 +178,17 @@ class Results:
                 archive.write(file, file.relative_to(self.folder))
         return path
 
-    def _read_small(self, experiment: str, stage: Stage) -> Pixels:
+    def _read_small(self, path: Path, stage: Stage) -> Pixels:
         """Read a stage no larger than a contact sheet shows it, to hold many of them."""
-        image = self._open(experiment, stage)
+        image = _open_stage(path, stage)
         size = fit_cell(image.width, image.height, CELL_WIDTH)
         return np.asarray(image.resize(size, Image.Resampling.LANCZOS))
+
+
+def _open_stage(path: Path, stage: Stage) -> Image.Image:
+    with Image.open(path) as image:
+        # Transparency is saved with every stage but isn't part of it.
+        return image.convert("RGB" if stage.channels == 3 else "L")
 
 
 def compare_with_reference(output: Pixels, reference: Pixels | None) -> dict[str, float]:

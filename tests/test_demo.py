@@ -257,10 +257,11 @@ def test_grid_shows_everything_and_opens_large_by_keyboard(finished: Page) -> No
     open_tab_named(finished, "All")
     thumbnails = finished.locator("#grid .grid-container button")
     expect(thumbnails).to_have_count(len(EXPERIMENTS) * len(Stage))
+    title = next(iter(EXPERIMENTS.values())).title
+    expect(thumbnails.nth(1)).to_have_accessible_name(f"{title}: {Stage.REFLECTANCE.label}")
     thumbnails.nth(1).focus()
     finished.keyboard.press("Enter")
     caption = finished.locator("#grid .preview .caption")
-    title = next(iter(EXPERIMENTS.values())).title
     expect(caption).to_have_text(f"{title}: {Stage.REFLECTANCE.label}")
     box = finished.locator("#grid .preview").bounding_box()
     assert box is not None
