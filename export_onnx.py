@@ -1,25 +1,30 @@
 """Turn trained weights into ONNX files: `python export_onnx.py` does so for all in checkpoints/.
 
 Each file is run in onnxruntime and compared with PyTorch at several sizes; a difference of more
-than one step of 255 is an error. With --fp16, too: a value too large for it, or none at all (NaN),
-would come out black. retinex/training/onnx_export.py describes what a file contains.
+than one step of 255 is an error. With --fp16 so is a value near float16's largest: on a GPU it
+would become infinite and then not a number (NaN). What a file contains is described in
+retinex/training/onnx_export.py.
 """
 
 import argparse
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 
+from retinex.photo import Pixels
 from retinex.training.build import Network
 from retinex.training.checkpoints import CheckpointError, load_weights
-from retinex.training.onnx_export import export_onnx, run_in_torch
+from retinex.training.onnx_export import export_onnx, largest_activation, run_in_torch
 
 CHECKED_SHAPES = ((1, 1, 1), (1, 7, 5), (2, 33, 47), (1, 101, 200))
 """Batch, height and width of the images that both are run on."""
 TOLERANCE = 1
 """Largest difference allowed between the 8-bit images of onnxruntime and PyTorch."""
+LARGEST_HALF = float(np.finfo(np.float16).max) / 4
+"""Largest value a layer may give of the images checked with --fp16; photos may go beyond."""
 
 
 def main() -> None:
@@ -47,6 +52,8 @@ def export(weights: Path, folder: Path, fp16: bool) -> tuple[Path, int]:
     A file that differs by more than `TOLERANCE` doesn't replace the one there is.
     """
     net, experiment, facts = load_weights(weights)
+    if fp16:
+        check_range(net, weights)
     folder.mkdir(parents=True, exist_ok=True)
     # Within `folder`, so that a good file replaces the former at once and whole.
     with tempfile.TemporaryDirectory(dir=folder) as unchecked_folder:
@@ -59,19 +66,34 @@ def export(weights: Path, folder: Path, fp16: bool) -> tuple[Path, int]:
     return file, difference
 
 
+def check_range(net: Network, weights: Path) -> None:
+    """Raise `CheckpointError` if a layer gives values that float16 can hardly hold."""
+    largest = max(largest_activation(net, image) for image in checked_images())
+    if not largest <= LARGEST_HALF:  # which NaN isn't, either
+        raise CheckpointError(
+            f"layers of {weights} give values up to {largest:.3g}, too many for float16; "
+            "export it without --fp16"
+        )
+
+
+def checked_images() -> Iterator[Pixels]:
+    """Yield noise, black and white of several sizes."""
+    rng = np.random.default_rng(0)
+    for shape in CHECKED_SHAPES:
+        noise = rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
+        yield from (noise, np.zeros_like(noise), np.full_like(noise, 255))
+
+
 def largest_difference(net: Network, file: Path) -> int:
-    """Compare `file` in onnxruntime with `net` in PyTorch on noise, black and white."""
+    """Compare `file` in onnxruntime with `net` in PyTorch on images of several kinds."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # that an optional input isn't a constant is known
     session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-    rng = np.random.default_rng(0)
     largest = 0
-    for shape in CHECKED_SHAPES:
-        noise = rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
-        for image in (noise, np.zeros_like(noise), np.full_like(noise, 255)):
-            pairs = zip(session.run(None, {"image": image}), run_in_torch(net, image), strict=True)
-            for ours, reference in pairs:
-                largest = max(largest, int(np.abs(ours.astype(int) - reference).max()))
+    for image in checked_images():
+        pairs = zip(session.run(None, {"image": image}), run_in_torch(net, image), strict=True)
+        for ours, reference in pairs:
+            largest = max(largest, int(np.abs(ours.astype(int) - reference).max()))
     return largest
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from retinex.device import Device, open_model
+from retinex.device import Device, DeviceError, open_model
 from retinex.experiments import EXPERIMENTS
 from retinex.photo import Photo, PhotoSource, Pixels, open_photo
 from retinex.stages import COMPUTED_STAGES, Stage
@@ -93,6 +93,7 @@ class Enhancer:
             )
         opened = open_model(path, Device(device))
         self.experiment = experiment
+        self._path, self._wanted = path, Device(device)
         self.device = opened.device
         self.device_reason = opened.reason
         self._session = opened.session
@@ -110,6 +111,7 @@ class Enhancer:
 
         Raises:
             PhotoError: `photo` can't be read.
+            DeviceError: the device that was asked for fails, for want of memory for one.
         """
         opened = photo if isinstance(photo, Photo) else open_photo(photo)
         started = time.perf_counter()
@@ -130,7 +132,7 @@ class Enhancer:
             inputs["thumbnail"] = make_thumbnail(rgb)[None]
         for done, tile in enumerate(tiles, start=1):
             inputs["image"] = rgb[None, tile.rows, tile.columns]
-            outputs = self._session.run(None, inputs)
+            outputs = self._run(inputs)
             for stage, pixels in zip(COMPUTED_STAGES, outputs, strict=True):
                 images[stage][tile.core] = pixels[0][tile.core_inside]
             if progress is not None:
@@ -139,6 +141,23 @@ class Enhancer:
             stage: image if stage.channels == 3 else image[:, :, 0]
             for stage, image in images.items()
         }
+
+    def _run(self, inputs: dict[str, Pixels]) -> list[Pixels]:
+        """Run the networks; if the device fails that `auto` chose, on the CPU from now on."""
+        session, device = self._session, self.device
+        try:
+            outputs: list[Pixels] = session.run(None, inputs)
+            return outputs
+        except Exception as error:  # a GPU without enough memory, for one; each has its own kinds
+            if device is Device.CPU:
+                raise
+            reason = f"{device.label} failed on a part of the photo: {error}"
+            if self._wanted is not Device.AUTO:
+                raise DeviceError(device, reason) from error
+            opened = open_model(self._path, Device.CPU)
+            self._session, self.device = opened.session, opened.device
+            self.device_reason = reason
+            return self._run(inputs)
 
 
 @dataclass(frozen=True)

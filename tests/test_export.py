@@ -1,3 +1,4 @@
+import copy
 import json
 import runpy
 import sys
@@ -8,6 +9,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 from conftest import DENORMAL, Exported
 
 import retinex
@@ -202,6 +204,23 @@ def test_half_precision_halves_the_file_alone(
     half_size = retinex.enhance(photo, name, "cpu", tmp_path)
     for stage, pixels in full_size.stages.items():
         assert difference(half_size.stages[stage], pixels) <= 2
+
+
+def test_half_precision_is_refused_where_values_would_overflow(
+    exported: dict[str, Exported], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = exported["join_ignore_enhance"]
+    net = copy.deepcopy(model.net)
+    with torch.no_grad():
+        net.decom.convs[2].weight *= 1e5
+        net.decom.convs[3].weight /= 1e5
+    save_weights(tmp_path / "checkpoints" / "mine.safetensors", net, model.facts)
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(SystemExit, match=r"without --fp16"):
+        run_script(monkeypatch, "--fp16")
+
+    assert not list((tmp_path / "onnx_models" / "fp16").glob("*.onnx"))
 
 
 @pytest.mark.parametrize("arguments", [[], ["missing.safetensors"]])

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from PIL import Image
 
 import retinex
 from retinex import EXPERIMENTS, Enhancer, ModelError, Stage, inference
+from retinex.device import Device, DeviceError, OpenedModel
 from retinex.low_light import LowLight, darken
 from retinex.photo import Pixels
 
@@ -22,6 +24,51 @@ GRAY_STAGES = {Stage.ILLUMINATION, Stage.ENHANCED_ILLUMINATION}
 def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inference, "TILE", 64)
     monkeypatch.setattr(inference, "TILE_OF_FAR_SIGHT", 64)
+
+
+class OutOfMemory:
+    """A session on a device that opens but can't run photos."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+    def run(self, *_: Any) -> Any:
+        raise RuntimeError("failed to allocate memory")
+
+
+@pytest.fixture
+def small_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pretend that there is a GPU with hardly any memory."""
+    on_cpu = inference.open_model
+
+    def open_on_gpu(path: Path, device: Device) -> OpenedModel:
+        opened = on_cpu(path, Device.CPU)
+        if device is Device.CPU:
+            return opened
+        return OpenedModel(OutOfMemory(opened.session), Device.CUDA)
+
+    monkeypatch.setattr(inference, "open_model", open_on_gpu)
+
+
+@pytest.mark.usefixtures("small_gpu")
+def test_cpu_takes_over_where_the_fastest_device_fails() -> None:
+    photo = np.full((40, 50, 3), 20, np.uint8)
+    enhancer = Enhancer("join_ignore_enhance")
+    assert enhancer.device is Device.CUDA
+    result = enhancer.enhance(photo)
+    assert result.device is Device.CPU
+    assert "CUDA failed" in result.device_reason
+    assert "failed to allocate memory" in result.device_reason
+    assert result.output.mean() > photo.mean()
+
+
+@pytest.mark.usefixtures("small_gpu")
+def test_a_device_that_was_asked_for_and_fails_is_an_error() -> None:
+    with pytest.raises(DeviceError, match="failed to allocate memory"):
+        Enhancer("join_ignore_enhance", "cuda").enhance(np.zeros((4, 5, 3), np.uint8))
 
 
 every_experiment = pytest.mark.parametrize("experiment", EXPERIMENTS)

@@ -40,7 +40,7 @@ from retinex.thumbnail import THUMBNAIL_SIZE
 from retinex.training.build import Network
 from retinex.training.checkpoints import Facts, write_atomically
 from retinex.training.plus_network import RECEPTIVE_RADIUS, STRIDE, PlusNet
-from retinex.training.portable import build_portable
+from retinex.training.portable import PortablePlusNet, PortableRetinexNet, build_portable
 from retinex.training.rewrites import rewrite
 
 OPSET = 18
@@ -173,9 +173,33 @@ def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 @torch.inference_mode()
+def largest_activation(net: Network, image: Pixels) -> float:
+    """Return the largest magnitude that a layer of the exported form of `net` gives of `image`.
+
+    What a CPU can't tell by running a float16 file: it computes such files in float32.
+    """
+    module = build_portable(rewrite(net)).eval()
+    largest = [0.0]
+
+    def note(_: nn.Module, __: object, output: object) -> None:
+        if isinstance(output, torch.Tensor):
+            largest.append(output.abs().max().item())
+
+    for layer in module.modules():
+        layer.register_forward_hook(note)
+    run_portable(module, image)
+    return max(largest)
+
+
+@torch.inference_mode()
 def run_in_torch(net: Network, image: Pixels) -> list[Pixels]:
     """Compute what the exported file computes of `image`, uint8 (b, h, w, 3), in PyTorch."""
+    return run_portable(build_portable(net), image)
+
+
+def run_portable(module: PortableRetinexNet | PortablePlusNet, image: Pixels) -> list[Pixels]:
+    """Run `module` on uint8 (b, h, w, 3)."""
     inputs = [torch.from_numpy(image)]
-    if isinstance(net, PlusNet):
+    if isinstance(module, PortablePlusNet):
         inputs.append(torch.empty(0, THUMBNAIL_SIZE, THUMBNAIL_SIZE, 3, dtype=torch.uint8))
-    return [output.numpy() for output in build_portable(net)(*inputs)]
+    return [output.numpy() for output in module(*inputs)]
