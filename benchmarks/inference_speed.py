@@ -1,8 +1,10 @@
 """Seconds per photo of the exported networks against PyTorch's own way to run them.
 
 The study ran its networks in PyTorch, float32, layer by layer. That and onnxruntime (on the CPU,
-and on OpenVINO and CUDA where they work) run the same weights on the same photo in this process,
-turn by turn, on the same number of threads; the median of the ratios within a turn counts.
+and on OpenVINO and CUDA where they work, there in float16 too if `export_onnx.py --fp16` has made
+the files) run the same weights on the same photo in this process, turn by turn, on the same number
+of threads; the median of the ratios within a turn counts. The last columns are how far each output
+is from that of onnxruntime on the CPU, in steps of 255.
 """
 
 import argparse
@@ -11,13 +13,22 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from timing import time_in_turns
 
 from retinex import Device, DeviceError, Enhancer
 from retinex.device import usable_cores
 from retinex.experiments import EXPERIMENTS
+from retinex.inference import MODELS_FOLDER
 from retinex.photo import Pixels
 from retinex.training.checkpoints import load_weights
+
+PHOTO = Path(__file__).parent.parent / "examples" / "coffee.jpg"
+DEVICES = (Device.CPU, Device.OPENVINO, Device.CUDA)
+REFERENCE = f"onnxruntime, {Device.CPU}"
+
+Runner = Callable[[], Pixels]
+"""Computes the output of one photo."""
 
 
 def main() -> None:
@@ -25,18 +36,23 @@ def main() -> None:
     args = parse_arguments()
     torch.set_num_threads(usable_cores())
     height, width = args.size
-    photo = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    photo = np.array(Image.open(PHOTO).resize((width, height)))
     print(f"{width}×{height} pixels, {usable_cores()} threads")
-    for name in args.experiment:
-        seconds = time_in_turns(runners(name, photo), args.turns)
-        reference = np.array(seconds["PyTorch"])
-        for runner, times in seconds.items():
-            ratio = np.median(reference / times)
-            print(f"{name:22} {runner:18} {np.median(times):7.3f} s {ratio:6.2f}×")
+    for experiment in args.experiment:
+        compared = runners(experiment, photo)
+        seconds = time_in_turns(compared, args.turns)
+        on_cpu = compared[REFERENCE]().astype(int)
+        for name, times in seconds.items():
+            ratio = np.median(np.array(seconds["PyTorch"]) / times)
+            difference = np.abs(compared[name]() - on_cpu)
+            print(
+                f"{experiment:20} {name:24} {np.median(times):7.3f} s {ratio:6.2f}× "
+                f"largest {difference.max():3} mean {difference.mean():.3f}"
+            )
 
 
-def runners(experiment: str, photo: Pixels) -> dict[str, Callable[[], object]]:
-    """What is compared, by name."""
+def runners(experiment: str, photo: Pixels) -> dict[str, Runner]:
+    """What is compared, by name; says why a device isn't."""
     net, _, _ = load_weights(Path("checkpoints") / f"{experiment}.safetensors")
     net.eval()
 
@@ -46,13 +62,18 @@ def runners(experiment: str, photo: Pixels) -> dict[str, Callable[[], object]]:
         output = net(batch).output.clamp(0, 1) * 255
         return output.round().to(torch.uint8)[0].permute(1, 2, 0).numpy()
 
-    compared: dict[str, Callable[[], object]] = {"PyTorch": run_in_torch}
-    for device in (Device.CPU, Device.OPENVINO, Device.CUDA):
-        try:
-            enhancer = Enhancer(experiment, device)
-        except DeviceError:
+    compared: dict[str, Runner] = {"PyTorch": run_in_torch}
+    half = MODELS_FOLDER / "fp16"
+    for device, models in (*((device, MODELS_FOLDER) for device in DEVICES), (Device.CUDA, half)):
+        if not (models / f"{experiment}.onnx").is_file():
             continue
-        compared[f"onnxruntime, {device}"] = lambda enhancer=enhancer: enhancer.enhance(photo)
+        try:
+            enhancer = Enhancer(experiment, device, models)
+        except DeviceError as error:
+            print(f"{experiment:20} not on {device.label}: {error.reason}")
+            continue
+        name = f"onnxruntime, {device}{', fp16' if models == half else ''}"
+        compared[name] = lambda enhancer=enhancer: enhancer.enhance(photo).output
     return compared
 
 
