@@ -16,7 +16,7 @@ import tempfile
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -63,7 +63,7 @@ Drop in a dark photo: neural networks take it apart into what things look like, 
 and the light on them, the **illumination**, and turn up the light.
 """
 LONGEST_QUEUE = 64
-MOST_SESSIONS = 1000
+MOST_SESSIONS = 200
 """Of visitors that gradio remembers, each with a decoded photo; the oldest are forgotten."""
 ILLUMINATIONS = tuple(stage for stage in Stage if stage.channels == 1)
 EXAMPLE_LOCK = threading.Lock()
@@ -553,8 +553,7 @@ def readjust(page: Page, results: Results | None, view: View) -> Update:
     former, results.view = results.view, view
     compared = [view.compared] if view.compared in results.measured else []
     with unless_deleted(results):
-        if compared and results.is_stale(view.compared):
-            results.write_adjusted(results.load(view.compared))
+        results.refresh(compared)
         names = list(EXPERIMENTS) if former.coloured != view.coloured else compared
         # The state is written again, so that it is kept for longer.
         return {**show_experiments(page, results, names), page.results: results}
@@ -562,15 +561,17 @@ def readjust(page: Page, results: Results | None, view: View) -> Update:
 
 
 def readjust_others(page: Page, results: Results | None) -> Update:
-    """Bring the outputs up to date that `readjust` has left as they were."""
+    """Bring up to date what `readjust` has left as it was."""
     if results is None:
         return unchanged(page)
-    with results.lock:  # what is being written may be of the former view
-        stale = list(filter(results.is_stale, results.measured))
     with unless_deleted(results):
-        for name in stale:
-            results.write_adjusted(results.load(name))
-        return show(page, results) if stale else unchanged(page)
+        results.refresh(list(results.measured))
+        if results.shown is None or replace(results.shown, compared=results.view.compared) != (
+            results.view
+        ):
+            update = show(page, results)
+            del update[page.before_after]  # which may show another experiment by now
+            return update
     return unchanged(page)
 
 
@@ -582,7 +583,7 @@ def score(
         return unchanged(page)
     set_reference(results, path, settings)
     with unless_deleted(results):
-        rewrite_outputs(results)
+        results.refresh(list(results.measured))
         return {**show(page, results), page.results: results}
     return unchanged(page)
 
@@ -596,14 +597,6 @@ def set_reference(results: Results, path: str | None, settings: Settings) -> Non
         gr.Warning(error.message, title=error.title)
 
 
-def rewrite_outputs(results: Results) -> None:
-    """Adjust and measure the outputs anew."""
-    with results.lock:  # what is being written may be of the former view
-        names = list(results.measured)
-    for name in names:
-        results.write_adjusted(results.load(name))
-
-
 def unchanged(page: Page) -> Update:
     """Leave the page as it is; gradio wants at least one value."""
     return {page.before_after: gr.skip()}
@@ -611,6 +604,7 @@ def unchanged(page: Page) -> Update:
 
 def show(page: Page, results: Results) -> Update:
     """Fill the page with the experiments that are done."""
+    results.shown = results.view
     grid = [
         (path, f"{EXPERIMENTS[name].title}: {stage.label}")
         for name in EXPERIMENTS
@@ -657,11 +651,12 @@ def clear(page: Page) -> Update:
 def describe_results(results: Results, settings: Settings) -> str:
     """Say how large the photo is, how long its experiments took and what they ran on."""
     height, width = results.photo.rgb.shape[:2]
-    seconds = sum(done.seconds for done in results.done.values())
-    count = f"{len(results.done)} of {len(EXPERIMENTS)} experiments"
+    done = list(results.done.values())
+    seconds = sum(enhancement.seconds for enhancement in done)
+    count = f"{len(done)} of {len(EXPERIMENTS)} experiments"
     return (
         f"{'Stopped: ' if results.stopped else ''}{width}×{height} pixels, {count} in "
-        f"{seconds:.1f} s. {describe_device(settings)}."
+        f"{seconds:.1f} s. {describe_device(settings, done[-1] if done else None)}."
     )
 
 
@@ -674,6 +669,7 @@ def prepare_download(kind: Download, results: Results | None, experiment: str) -
             "Nothing to download",
         )
     with unless_deleted(results):
+        results.refresh(list(results.measured) if kind is Download.ZIP else [experiment])
         match kind:
             case Download.PNG:
                 return results.convert_adjusted(experiment, ".png")

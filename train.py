@@ -462,6 +462,8 @@ def parse_arguments() -> argparse.Namespace:
     )
     if args.crop < smallest_crop:
         parser.error(f"--crop must be at least {smallest_crop}: {why}")
+    if not 0 <= args.average < 1:
+        parser.error("--average is a decay: from 0 to less than 1")
     if not 0 <= args.synthetic <= 1:
         parser.error("--synthetic is a share: from 0 to 1")
     upsampling = Upsampling.TRANSPOSED if args.transposed else Upsampling.RESIZE

@@ -14,12 +14,13 @@ Row = dict[str, str]
 
 
 def main() -> None:
-    """Draw one panel a loss, with a line a run: solid in validation, dotted in training."""
+    """Draw one panel a loss, with a line a run."""
     logs = {path.parent.name: read_log(path) for path in sorted(FOLDER.glob("*/log.csv"))}
     figure, panels = pyplot.subplots(1, len(LOSSES), figsize=(12, 4), layout="constrained")
+    figure.suptitle("Losses in validation (solid) and training (dotted)")
     for panel, (loss, title) in zip(panels, LOSSES.items(), strict=True):
         draw_panel(panel, loss, logs)
-        panel.set(title=f"Loss of {title}", xlabel="epoch", yscale="log")
+        panel.set(title=title, xlabel="epoch", yscale="log")
         panel.legend()
     figure.savefig(FOLDER / "losses.webp", dpi=100)
 

@@ -124,10 +124,10 @@ def _is_within(path: str, folder: str) -> bool:
     return Path(path).resolve().is_relative_to(Path(folder).resolve())
 
 
-def describe_device(settings: Settings) -> str:
-    """Say what the networks run on, and why on nothing faster."""
-    if spaces is not None:
+def describe_device(settings: Settings, latest: Enhancement | None = None) -> str:
+    """Say what the networks run on, as the `latest` enhancement did, and why on nothing faster."""
+    if latest is None and spaces is not None:
         return "Runs on **ZeroGPU**, lent for each run"
-    enhancer = load_enhancer(DEFAULT_EXPERIMENT, settings)
-    reason = f" ({enhancer.device_reason})" if enhancer.device_reason else ""
-    return f"Runs on **{enhancer.device.label}**{reason}"
+    ran = latest or load_enhancer(DEFAULT_EXPERIMENT, settings)
+    reason = f" ({ran.device_reason})" if ran.device_reason else ""
+    return f"Runs on **{ran.device.label}**{reason}"

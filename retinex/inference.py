@@ -2,8 +2,9 @@
 
 import json
 import time
+import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -68,8 +69,6 @@ class Enhancer:
 
     Attributes:
         experiment: its name.
-        device: where the networks really run.
-        device_reason: why nothing faster was chosen, if that was wanted; else empty.
         training: the facts of the run that the weights come from, as in `checkpoints/*.json`.
     """
 
@@ -94,15 +93,23 @@ class Enhancer:
         opened = open_model(path, Device(device))
         self.experiment = experiment
         self._path, self._wanted = path, Device(device)
-        self.device = opened.device
-        self.device_reason = opened.reason
-        self._session = opened.session
-        facts = self._session.get_modelmeta().custom_metadata_map
+        self._opened = opened
+        facts = opened.session.get_modelmeta().custom_metadata_map
         self.training: dict[str, Any] = json.loads(facts["training"])
         self._stride = int(facts["stride"])
         self._halo = -(-int(facts["receptive_radius"]) // self._stride) * self._stride
-        optional = self._session.get_overridable_initializers()
+        optional = opened.session.get_overridable_initializers()
         self._sees_thumbnail = any(value.name == "thumbnail" for value in optional)
+
+    @property
+    def device(self) -> Device:
+        """Where the networks really run."""
+        return self._opened.device
+
+    @property
+    def device_reason(self) -> str:
+        """Why nothing faster was chosen, if that was wanted; else empty."""
+        return self._opened.reason
 
     def enhance(self, photo: PhotoSource | Photo, progress: Progress | None = None) -> Enhancement:
         """Compute all stages of `photo` at its full size.
@@ -144,19 +151,18 @@ class Enhancer:
 
     def _run(self, inputs: dict[str, Pixels]) -> list[Pixels]:
         """Run the networks; if the device fails that `auto` chose, on the CPU from now on."""
-        session, device = self._session, self.device
+        opened = self._opened  # which another thread may replace
         try:
-            outputs: list[Pixels] = session.run(None, inputs)
+            outputs: list[Pixels] = opened.session.run(None, inputs)
             return outputs
         except Exception as error:  # a GPU without enough memory, for one; each has its own kinds
-            if device is Device.CPU:
+            if opened.device is Device.CPU:
                 raise
-            reason = f"{device.label} failed on a part of the photo: {error}"
+            reason = f"{opened.device.label} failed on a part of the photo: {error}"
             if self._wanted is not Device.AUTO:
-                raise DeviceError(device, reason) from error
-            opened = open_model(self._path, Device.CPU)
-            self._session, self.device = opened.session, opened.device
-            self.device_reason = reason
+                raise DeviceError(opened.device, reason) from error
+            warnings.warn(f"{reason}. The CPU takes over.", RuntimeWarning, stacklevel=4)
+            self._opened = replace(open_model(self._path, Device.CPU), reason=reason)
             return self._run(inputs)
 
 

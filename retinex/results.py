@@ -2,6 +2,7 @@
 
 import threading
 import zipfile
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -26,6 +27,8 @@ class Measured:
 
     adjustments: Adjustments
     """What was made of the output."""
+    reference: Pixels | None
+    """What it was compared with."""
     statistics: Statistics
     scores: dict[str, float]
 
@@ -57,6 +60,7 @@ class Results:
         reference: the same scene in normal light, (h, w, 3) uint8 of the photo's size, if given.
         done: what is known of each experiment that has run, without its pictures.
         measured: numbers of each experiment's adjusted output.
+        shown: the view that the whole page was filled for last.
         stopped: set to end a run that still adds experiments.
         lock: held while an output is adjusted and written.
     """
@@ -68,6 +72,7 @@ class Results:
     reference: Pixels | None = None
     done: dict[str, Enhancement] = field(default_factory=dict)
     measured: dict[str, Measured] = field(default_factory=dict)
+    shown: View | None = None
     stopped: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -114,12 +119,23 @@ class Results:
             output = adjust(enhancement, adjustments)
             self._write(output, self.adjusted_path(enhancement.experiment))
             scores = compare_with_reference(output, self.reference)
-            measured = Measured(adjustments, measure(output), scores)
+            measured = Measured(adjustments, self.reference, measure(output), scores)
             self.measured[enhancement.experiment] = measured
 
     def is_stale(self, experiment: str) -> bool:
         """Tell whether an output is still as the visitor wanted to see it before."""
-        return self.measured[experiment].adjustments != self.view.adjustments
+        measured = self.measured[experiment]
+        return (
+            measured.adjustments != self.view.adjustments
+            or measured.reference is not self.reference
+        )
+
+    def refresh(self, experiments: Iterable[str]) -> None:
+        """Write and measure those outputs anew that are stale."""
+        with self.lock:  # what is being written may be of the former view
+            stale = list(filter(self.is_stale, experiments))
+        for experiment in stale:
+            self.write_adjusted(self.load(experiment))
 
     def shown_files(self, experiment: str) -> dict[Stage, Path]:
         """List the file of each stage; the output's is the adjusted one."""

@@ -346,6 +346,13 @@ def test_stop_ends_a_run_and_keeps_what_is_done(page: Page, large_photo: Path) -
     expect(page.locator("#before-after img")).to_have_count(0)
     page.locator("#compared").get_by_label(first.title, exact=True).check()
     expect(page.locator("#before-after img").last).to_be_visible()
+    output = page.locator(f"#output-{first.name} img")
+    former = str(output.get_attribute("src"))
+    page.get_by_label("number input for Strength").fill("0.5")
+    expect(output).not_to_have_attribute("src", former)
+    adjusted = output.get_attribute("src")
+    open_tab_named(page, "All")
+    expect(page.locator(f"#grid img[src='{adjusted}']")).to_be_visible()
 
 
 def test_another_photo_ends_the_run_of_the_former(
@@ -470,16 +477,18 @@ def test_controls_change_the_output_without_the_networks(finished: Page, dark_ph
 def test_each_control_does_what_the_library_does(
     finished: Page, dark_photo: Path, label: str, field: str, value: float
 ) -> None:
-    for name in (DEFAULT_EXPERIMENT, "split_resize"):
-        former = finished.locator(f"#output-{name} img").get_attribute("src")
-        number = finished.get_by_label(f"number input for {label}")
-        number.fill(str(value))
-        number.press("Enter")
-        expect(finished.locator(f"#output-{name} img")).not_to_have_attribute("src", str(former))
+    pictures = {name: finished.locator(f"#output-{name} img") for name in EXPERIMENTS}
+    former = {name: str(picture.get_attribute("src")) for name, picture in pictures.items()}
+    number = finished.get_by_label(f"number input for {label}")
+    number.fill(str(value))
+    number.press("Enter")
+    for name, picture in pictures.items():
+        expect(picture).not_to_have_attribute("src", former[name])
         expected = adjust(retinex.enhance(dark_photo, name), Adjustments(**{field: value}))
         np.testing.assert_array_equal(download(finished, f"#output-{name} img"), expected)
-        finished.get_by_role("button", name="Reset", exact=True).click()
-        expect(finished.locator(f"#output-{name} img")).to_have_attribute("src", str(former))
+    finished.get_by_role("button", name="Reset", exact=True).click()
+    for name, picture in pictures.items():
+        expect(picture).to_have_attribute("src", former[name])
 
 
 def test_downloads_keep_name_and_metadata(page: Page, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from retinex.thumbnail import make_thumbnail
 from retinex.training.checkpoints import save_weights
 from retinex.training.onnx_export import (
     export_onnx,
+    largest_activation,
     receptive_radius,
     run_in_torch,
     to_half,
@@ -221,6 +222,15 @@ def test_half_precision_is_refused_where_values_would_overflow(
         run_script(monkeypatch, "--fp16")
 
     assert not list((tmp_path / "onnx_models" / "fp16").glob("*.onnx"))
+
+
+def test_the_largest_value_is_none_where_one_is_none(exported: dict[str, Exported]) -> None:
+    net = copy.deepcopy(exported["join_ignore_enhance"].net)
+    assert 0 < largest_activation(net, noise(1, 9, 9)) < np.inf
+    with torch.no_grad():
+        net.decom.convs[2].bias[0] = np.nan
+
+    assert np.isnan(largest_activation(net, noise(1, 9, 9)))
 
 
 @pytest.mark.parametrize("arguments", [[], ["missing.safetensors"]])

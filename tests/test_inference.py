@@ -58,7 +58,8 @@ def test_cpu_takes_over_where_the_fastest_device_fails() -> None:
     photo = np.full((40, 50, 3), 20, np.uint8)
     enhancer = Enhancer("join_ignore_enhance")
     assert enhancer.device is Device.CUDA
-    result = enhancer.enhance(photo)
+    with pytest.warns(RuntimeWarning, match="CPU takes over"):
+        result = enhancer.enhance(photo)
     assert result.device is Device.CPU
     assert "CUDA failed" in result.device_reason
     assert "failed to allocate memory" in result.device_reason

@@ -174,21 +174,27 @@ def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
 
 @torch.inference_mode()
 def largest_activation(net: Network, image: Pixels) -> float:
-    """Return the largest magnitude that a layer of the exported form of `net` gives of `image`.
+    """Return the largest magnitude that layers of the exported form of `net` take or give.
 
-    What a CPU can't tell by running a float16 file: it computes such files in float32.
+    NaN if there is one. A CPU can't tell by running a float16 file: it computes it in float32.
+
+    Args:
+        image: uint8 (b, h, w, 3), what the network is run on.
     """
     module = build_portable(rewrite(net)).eval()
-    largest = [0.0]
+    largest: list[torch.Tensor] = []
 
-    def note(_: nn.Module, __: object, output: object) -> None:
-        if isinstance(output, torch.Tensor):
-            largest.append(output.abs().max().item())
+    def note(_: nn.Module, inputs: tuple[object, ...], output: object) -> None:
+        largest.extend(
+            value.abs().max()
+            for value in (*inputs, output)
+            if isinstance(value, torch.Tensor) and value.is_floating_point()
+        )
 
     for layer in module.modules():
         layer.register_forward_hook(note)
     run_portable(module, image)
-    return max(largest)
+    return torch.stack(largest).max().item()  # which keeps NaN, as Python's doesn't
 
 
 @torch.inference_mode()

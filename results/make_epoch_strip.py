@@ -1,6 +1,7 @@
 """Draw R, I, Î and the output of an example photo over the epochs of a run of train.py.
 
-`python examples/make_epoch_strip.py runs/join` makes results/join/epochs.webp of its snapshots.
+`python results/make_epoch_strip.py runs/join` makes results/join/epochs.webp of its snapshots.
+Where Decom-Net is trained alone first, Î stays white until Enhance-Net's turn.
 """
 
 import argparse
@@ -18,8 +19,7 @@ from retinex.training.checkpoints import load_weights
 from retinex.training.grids import run_stages
 
 FOLDER = Path(__file__).parent
-PHOTO = FOLDER / "astronaut.jpg"
-RESULTS = FOLDER.parent / "results"
+PHOTO = FOLDER.parent / "examples" / "astronaut.jpg"
 MOST_COLUMNS = 6
 
 
@@ -32,7 +32,7 @@ def main() -> None:
     snapshots = spread(sorted(run.glob("snapshots/*.safetensors")))
     if not snapshots:
         parser.error(f"there are no snapshots in {run}")
-    path = RESULTS / run.name / "epochs.webp"
+    path = FOLDER / run.name / "epochs.webp"
     path.parent.mkdir(parents=True, exist_ok=True)
     draw_strip(snapshots).save(path, quality=75)
 
