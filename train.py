@@ -430,7 +430,12 @@ def parse_arguments() -> argparse.Namespace:
         help="decay, per step, of the moving average of the weights (default 0.999; 0: none)",
     )
     add("--mutual", type=float, default=0.1, help="λ_ij of L_decom (default 0.1; paper 0.001)")
-    add("--invariable", type=float, default=0.1, help="λ_ir of L_decom (default 0.1; paper 0.01)")
+    add(
+        "--invariable",
+        type=float,
+        default=0.1,
+        help="λ_ir of L_decom (default 0.1; the paper's code 0.01)",
+    )
     add("--smoothness", type=float, default=1.0, help="λ_is of L_decom (default 1; paper 0.1)")
     add("--seed", type=int, default=0, help="of weights, crops and the scenes held out (default 0)")
     add(

@@ -187,7 +187,7 @@ def split_into_tiles(height: int, width: int, halo: int, stride: int) -> Iterato
     the photo; within the photo that lies further from the core than the network sees, at the
     photo's edge it is the same mirror image, of fewer pixels than a tile always has.
 
-    Equal sizes let onnxruntime plan memory, and a GPU choose its algorithms, once a photo.
+    Equal sizes let a GPU choose its algorithms once a photo.
     """
     side = TILE if 8 * halo <= TILE else TILE_OF_FAR_SIGHT
     for rows, core_rows, inside_rows in _split(height, side, halo, stride):
