@@ -26,6 +26,7 @@ from retinex.training.checkpoints import (
     Facts,
     load_decom,
     load_state,
+    load_weights,
     save_state,
     save_weights,
     write_atomically,
@@ -182,7 +183,8 @@ def start_run(args: argparse.Namespace) -> Run:
     args.precision = precision = resolve_precision(args.precision, device)
     args.pairs = len(pairs)
     torch.manual_seed(args.seed)
-    net = build_network(experiment).to(device, memory_format=memory_format_for(precision))
+    net = build_network(experiment) if args.start is None else load_start(args.start, experiment)
+    net = net.to(device, memory_format=memory_format_for(precision))
     print(
         f"{experiment.name}: {len(training)} training and {len(validation)} validation pairs, "
         f"{device.type}, {precision}; everything goes into {folder}"
@@ -203,6 +205,14 @@ def start_run(args: argparse.Namespace) -> Run:
     )
 
 
+def load_start(weights: Path, experiment: Experiment) -> Network:
+    """Read the weights a run starts from."""
+    net, trained_as, _ = load_weights(weights)
+    if trained_as != experiment:
+        raise CheckpointError(f"{weights} holds {trained_as.name}, this run is {experiment.name}")
+    return net
+
+
 def settings_of(args: argparse.Namespace) -> dict[str, Any]:
     """All arguments that influence the result, in plain types and without folders' parents."""
     settings: dict[str, Any] = {}
@@ -211,7 +221,7 @@ def settings_of(args: argparse.Namespace) -> dict[str, Any]:
             settings[name] = value.name
         elif name in {"data", "photos"}:
             settings[name] = [path.name for path in value]
-        elif name == "decom":
+        elif name in {"decom", "start"}:
             settings[name] = value and value.name
         elif name not in NO_INFLUENCE:
             settings[name] = str(value) if isinstance(value, StrEnum) else value
@@ -414,6 +424,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--val_share", type=float, default=0.05, help="scenes held out (default 0.05)")
     add("--out", type=Path, default=Path("runs"), help="the run goes into OUT/<experiment>")
     add("--decom", type=Path, help="with split: reuse the Decom-Net of these .safetensors")
+    add("--start", type=Path, help="train on from these .safetensors instead of from scratch")
     add("--crop", type=int, default=96, help="side of the random crops in pixels (default 96)")
     add("--batch_size", type=int, default=16, help="pairs a step (default 16)")
     add(

@@ -266,6 +266,22 @@ def test_decom_net_is_reused(trained: Path, tmp_path: Path) -> None:
     assert [row["phase"] for row in read_log(folder)] == ["enhance"]
 
 
+def test_training_goes_on_from_released_weights(trained: Path, tmp_path: Path) -> None:
+    start = trained / "join" / "join.safetensors"
+    standstill = ("-dlr", "0", "-rlr", "0")
+
+    train(trained.parent, *STUDY["join"], *TINY, *standstill, "--start", start, "--out", tmp_path)
+
+    assert_same_weights(tmp_path / "join" / "join.safetensors", start)
+
+
+def test_other_experiments_weights_are_refused(trained: Path, tmp_path: Path) -> None:
+    start = trained / "split_resize" / "split_resize.safetensors"
+
+    with pytest.raises(SystemExit, match=r"split_resize.*join"):
+        train(trained.parent, *STUDY["join"], *TINY, "--start", start, "--out", tmp_path)
+
+
 def test_photos_alone_are_enough(project: Path, tmp_path: Path) -> None:
     photos = project / "data" / "lol" / "our485" / "high"
 
