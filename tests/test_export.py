@@ -92,7 +92,7 @@ def test_what_a_file_says_of_itself(exported: dict[str, Exported], name: str) ->
     assert facts["experiment"] == name
     assert facts["licence"] == "MIT"
     assert facts["project_version"] == retinex.__version__
-    assert int(facts["receptive_radius"]) == receptive_radius(model.experiment)
+    assert int(facts["receptive_radius"]) == receptive_radius(model.net)
     assert int(facts["stride"]) == 8
     assert json.loads(facts["training"]) == model.facts
 

@@ -141,11 +141,11 @@ def plain_transposed_enhance(net: EnhanceNet, reflectance: Tensor, illumination:
 
 @each_experiment
 @pytest.mark.parametrize("axis", [2, 3])
-def test_receptive_radius_holds_and_is_tight(experiment: Experiment, axis: int) -> None:
+def test_receptive_radius_is_how_far_a_change_spreads(experiment: Experiment, axis: int) -> None:
     net = unblocked_net(experiment)
     if isinstance(net, PlusNet):  # which sees the whole photo by its thumbnail
         net = partial(net, thumbnail=torch.rand(1, 3, 64, 64, dtype=torch.float64))
-    radius = receptive_radius(experiment)
+    radius = receptive_radius(build_network(experiment))
     middle = (radius // STRIDE + 1) * STRIDE
     shape = (1, 3, 2 * middle, 5) if axis == 2 else (1, 3, 5, 2 * middle)
     photo = torch.rand(shape, dtype=torch.float64)
@@ -158,7 +158,8 @@ def test_receptive_radius_holds_and_is_tight(experiment: Experiment, axis: int) 
             where = (stage != stage_before).movedim(axis, 0).flatten(1).any(1).nonzero()
             furthest = max([furthest, *(where - position).abs().flatten().tolist()])
 
-    assert radius - STRIDE <= furthest <= radius
+    # Through many layers the furthest change gets too small even for float64.
+    assert radius - STRIDE < furthest <= radius
 
 
 def unblocked_net(experiment: Experiment) -> Network:

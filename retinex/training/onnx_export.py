@@ -33,35 +33,44 @@ from onnxruntime.transformers.onnx_model import OnnxModel
 from torch import nn
 
 from retinex import __version__
-from retinex.experiments import Experiment, Mode, Upsampling
+from retinex.experiments import Experiment
 from retinex.photo import Pixels
 from retinex.stages import COMPUTED_STAGES
 from retinex.thumbnail import THUMBNAIL_SIZE
 from retinex.training.build import Network
 from retinex.training.checkpoints import Facts, write_atomically
-from retinex.training.plus_network import RECEPTIVE_RADIUS, STRIDE, PlusNet
+from retinex.training.plus_network import STRIDE, PlusNet
 from retinex.training.portable import PortablePlusNet, PortableRetinexNet, build_portable
 from retinex.training.rewrites import rewrite
 
 OPSET = 18
+LONGEST_SIGHT = 512
+"""Width, in pixels, of what receptive radii are measured on."""
 SMALLEST_NORMAL = float(np.finfo(np.float32).tiny)
 
 
-def receptive_radius(experiment: Experiment) -> int:
-    """Bound the distance, in pixels, over which an input pixel can change an output pixel."""
-    if experiment.mode is Mode.PLUS:
-        return RECEPTIVE_RADIUS
-    decom = 7  # seven 3×3 convolutions
-    if experiment.ignore_enhance:
-        return decom
-    encoder = 1 + 1 + 2 + 4  # 3×3 convolutions read at full, full, half and quarter size
-    # Each decoder step reads one coarse pixel further, at the fine map's spacing; nearest
-    # neighbour moves features by up to one more fine pixel.
-    per_step = 2 if experiment.upsampling is Upsampling.RESIZE else 1
-    decoder = per_step * (4 + 2 + 1)
-    upsampled_quarter = 3  # repeating pixels four times moves features by up to three
-    output = 1
-    return decom + encoder + decoder + upsampled_quarter + output
+def receptive_radius(net: Network) -> int:
+    """Measure over which distance, in pixels, an input pixel can change an output pixel.
+
+    NaN in one pixel spreads through every layer, whatever its weights are.
+
+    Raises:
+        ValueError: the network sees further than half the probe.
+    """
+    probe = torch.zeros(STRIDE, 3, 2 * STRIDE, LONGEST_SIGHT)
+    # Kernels are square: one axis will do. How far a pixel is seen depends on its place in the
+    # stride's grid.
+    places = torch.arange(STRIDE)
+    columns = LONGEST_SIGHT // 2 + places
+    probe[places, :, :, columns] = torch.nan
+    with torch.inference_mode():
+        stages = net(probe, torch.zeros(1, 3, 1, 1)) if isinstance(net, PlusNet) else net(probe)
+    changed = torch.cat(stages, dim=1).isnan().any(dim=2).any(dim=1)
+    place, column = changed.nonzero(as_tuple=True)
+    radius = int((column - columns[place]).abs().max())
+    if radius >= LONGEST_SIGHT // 2 - STRIDE:
+        raise ValueError(f"the network sees {radius} pixels or more: raise LONGEST_SIGHT")
+    return radius
 
 
 def flush_denormals(net: nn.Module) -> None:
@@ -119,18 +128,18 @@ def export_onnx(
         make_thumbnail_optional(model)
     if fp16:
         model = to_half(model)
-    onnx.helper.set_model_props(model, metadata(experiment, facts))
+    onnx.helper.set_model_props(model, metadata(net, experiment, facts))
     onnx.checker.check_model(model, full_check=True)
     write_atomically(path, lambda file: onnx.save(model, file))
 
 
-def metadata(experiment: Experiment, facts: Facts) -> dict[str, str]:
+def metadata(net: Network, experiment: Experiment, facts: Facts) -> dict[str, str]:
     """What a file says of itself, as text under sorted keys."""
     return {
         "experiment": experiment.name,
         "licence": str(facts["licence"]),
         "project_version": __version__,
-        "receptive_radius": str(receptive_radius(experiment)),
+        "receptive_radius": str(receptive_radius(net)),
         "stride": str(STRIDE),
         "training": json.dumps(facts, sort_keys=True),
     }

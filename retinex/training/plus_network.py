@@ -21,9 +21,6 @@ CONTEXT = 128
 """Length of the vector that describes the whole photo."""
 STRIDE = 8
 """Photos are padded to multiples of this; shifts by it commute with the network."""
-RECEPTIVE_RADIUS = 2 * 8 + 4 * 6 + 8 * 6 + (STRIDE - 1)
-"""Bound of the distance, in pixels, that the network sees: at each scale its pixels' size times
-the number of 3×3 convolutions, and the distance within a pixel of the coarsest scale."""
 MIDDLE_GRAY = 0.4
 """Mean that photos are brought to before the network sees them."""
 DARKEST_MEAN = 0.01
