@@ -81,6 +81,14 @@ class FallingBackAtRun(FakeCuda):
         self._sess = onnxruntime.InferenceSession(MODEL, providers=[CPU_PROVIDER])._sess
 
 
+class BlackCuda(FakeCuda):
+    """A GPU on which float16 overflows."""
+
+    def run(self, *args: Any, **kwargs: Any) -> Any:
+        outputs = super().run(*args, **kwargs)
+        return [output * 0 for output in outputs] if self.wants_cuda else outputs
+
+
 @pytest.fixture(autouse=True)
 def forget_the_machine() -> Iterator[None]:
     FakeCuda.asked.clear()
@@ -133,6 +141,7 @@ def test_machine_without_cuda(
         (SilentlyOnCpu, "libraries didn't load"),
         (FailingCuda, "no kernel image"),
         (FallingBackAtRun, "no kernel image"),
+        (BlackCuda, "pictures are black"),
     ],
 )
 def test_gpu_that_fails(
