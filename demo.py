@@ -14,6 +14,7 @@ import signal
 import sys
 import tempfile
 import threading
+import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -29,6 +30,7 @@ from retinex import (
     DeviceError,
     Enhancement,
     ModelError,
+    Photo,
     Stage,
     open_photo,
 )
@@ -90,6 +92,8 @@ class Page:
     examples: gr.Dataset
     wanted: gr.State
     """The file of the photo chosen last; earlier ones may still wait for their run."""
+    refused: gr.State
+    """The file of the photo that couldn't be opened last."""
     reference: gr.Image
     wanted_reference: gr.State
     """The file of the reference chosen last: a run that waits has been given an earlier one."""
@@ -201,6 +205,7 @@ def build_page(settings: Settings, folder: Path) -> gr.Blocks:
             photo=photo,
             examples=examples,
             wanted=gr.State(None),
+            refused=gr.State(None),
             reference=reference,
             wanted_reference=gr.State(None),
             compared=compared,
@@ -347,18 +352,24 @@ def connect(page: Page, blocks: gr.Blocks, settings: Settings, folder: Path) -> 
         path: str | None,
         wanted: str | None,
         reference: str | None,
+        refused: str | None,
         former: Results | None,
         *view: Any,
     ) -> Iterator[Update]:
-        if path != wanted:
+        if path != wanted or was_announced(path, refused, former):
             yield unchanged(page)  # else gradio empties the page
             return
         delete_results(former)
-        yield {**clear(page), page.results: None, page.status: describe_device(settings)}
+        nothing = {page.results: None, page.refused: None}
+        yield {**clear(page), **nothing, page.status: describe_device(settings)}
         if path is None:
             return
-        photo = open_upload(path, settings)
-        results = Results(new_folder(folder), Path(path), photo, view=read_view(*view))
+        try:
+            photo = open_upload(path, settings)
+        except gr.Error:
+            yield {page.refused: path}
+            raise
+        results = new_results(folder, Path(path), photo, read_view(*view))
         yield {page.results: results, page.stop: gr.Button(interactive=True)}
         set_reference(results, reference, settings)
         yield from run_experiments(page, results, settings)
@@ -381,8 +392,15 @@ def connect(page: Page, blocks: gr.Blocks, settings: Settings, folder: Path) -> 
         stop_other, inputs=[page.photo, page.results], outputs=page.wanted, **instantly
     ).then(
         run,
-        inputs=[page.photo, page.wanted, page.wanted_reference, page.results, *page.view],
-        outputs=[*page.shown, page.status, page.stop, page.results],
+        inputs=[
+            page.photo,
+            page.wanted,
+            page.wanted_reference,
+            page.refused,
+            page.results,
+            *page.view,
+        ],
+        outputs=[*page.shown, page.status, page.stop, page.results, page.refused],
         show_progress_on=page.status,
         api_visibility="private",
         trigger_mode="multiple",  # while a former photo waits or runs
@@ -433,9 +451,12 @@ def connect(page: Page, blocks: gr.Blocks, settings: Settings, folder: Path) -> 
         ).success(None, js=f"() => document.querySelector('#{link.elem_id}').click()")
 
 
-def new_folder(folder: Path) -> Path:
-    """Make a folder for the results of one photo."""
-    return Path(tempfile.mkdtemp(dir=folder))
+def new_results(folder: Path, source: Path, photo: Photo, view: View) -> Results:
+    """Make a place below `folder` for the results of one photo."""
+    results = Results(Path(tempfile.mkdtemp(dir=folder)), source, photo, view)
+    # gradio calls no `delete_callback` for visitors that it forgets.
+    weakref.finalize(results, shutil.rmtree, results.folder, ignore_errors=True)
+    return results
 
 
 def order_experiments(first: str) -> list[str]:
@@ -446,7 +467,7 @@ def order_experiments(first: str) -> list[str]:
 def prepare_example(folder: Path) -> Results:
     """Open the example photo that is shown enhanced to whoever opens the page."""
     view = View(DEFAULT_EXPERIMENT, (), Adjustments())
-    return Results(new_folder(folder), FIRST_EXAMPLE, open_photo(FIRST_EXAMPLE), view)
+    return new_results(folder, FIRST_EXAMPLE, open_photo(FIRST_EXAMPLE), view)
 
 
 def open_example(
@@ -454,7 +475,7 @@ def open_example(
 ) -> Iterator[Update]:
     """Show the example; the first visitor waits for its networks, the others find it done."""
     # The visitor's own, to adjust; in the state at once, so that a photo of theirs can stop it.
-    results = Results(new_folder(folder), example.source, example.photo, example.view)
+    results = new_results(folder, example.source, example.photo, example.view)
     yield {page.results: results}
     for name in order_experiments(DEFAULT_EXPERIMENT):
         with EXAMPLE_LOCK:
@@ -517,6 +538,11 @@ def stop_run(results: Results | None) -> None:
     """Let a run end at its next tile."""
     if results is not None:
         results.stopped = True
+
+
+def was_announced(path: str | None, refused: str | None, former: Results | None) -> bool:
+    """Tell whether a photo is announced again, as gradio does if it replaces another."""
+    return path is not None and path in {refused, former and str(former.source)}
 
 
 def stop_other(path: str | None, results: Results | None) -> str | None:
@@ -604,7 +630,9 @@ def unchanged(page: Page) -> Update:
 
 def show(page: Page, results: Results) -> Update:
     """Fill the page with the experiments that are done."""
-    results.shown = results.view
+    view = results.view
+    stale = any(map(results.is_stale, list(results.measured)))
+    results.shown = None if stale else view
     grid = [
         (path, f"{EXPERIMENTS[name].title}: {stage.label}")
         for name in EXPERIMENTS

@@ -55,7 +55,7 @@ def run_evaluate(args: argparse.Namespace) -> int:
 
     pairs = evaluation.list_test_pairs(args.folder)
     enhancers = evaluation.open_enhancers(args.experiment, args.device, args.models)
-    notes = [describe_device(enhancers[0])]
+    notes = []
     lpips, why_not = evaluation.load_lpips()
     if why_not:
         notes.append(f"No LPIPS: {why_not}.")
@@ -76,6 +76,7 @@ def run_evaluate(args: argparse.Namespace) -> int:
             sheet.parent.mkdir(parents=True, exist_ok=True)
             evaluation.draw_sheet(result).save(sheet)
     finally:  # a pair that can't be read doesn't cost the scores of those before it
+        notes = [*dict.fromkeys(map(describe_device, enhancers)), *notes]
         if scores:
             evaluation_report.write_csv(scores, args.out / "results.csv")
             evaluation_report.write_markdown(scores, heading, notes, args.out / "results.md")

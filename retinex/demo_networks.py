@@ -67,7 +67,10 @@ def open_upload(path: str | None, settings: Settings) -> Photo:
     except (FileNotFoundError, IsADirectoryError) as error:
         raise new_message("It was deleted after a while. Choose it again.", "No photo") from error
     except PhotoError as error:
-        raise new_message(str(error), "This photo can't be enhanced") from error
+        message = str(error)
+        raise new_message(
+            message[:1].upper() + message[1:], "This photo can't be enhanced"
+        ) from error
 
 
 def open_reference(path: str | None, photo: Photo, settings: Settings) -> Pixels | None:

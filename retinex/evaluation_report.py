@@ -40,8 +40,8 @@ after scaling the output to the reference's mean gray value; such figures can't 
 plain PSNR. **Noise in plain areas**: standard deviation of the output's luma, in steps of 255,
 where that of the reference is below 2 (Immerkær's estimate: fine grain, no blotches). **Mean** and
 **spread of Î**: mean and standard deviation of the enhanced illumination, clipped at white = 1.
-**Decom** and **Enhance loss**: the training losses of the pairs resized to 297×297.
-**s/megapixel**: time of the networks alone. All means are means over images.
+**Decom** and **Enhance loss**: the paper's training losses, with its weights, of the pairs resized
+to 297×297. **s/megapixel**: time of the networks alone. All means are means over images.
 """
 
 

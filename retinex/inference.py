@@ -124,9 +124,8 @@ class Enhancer:
         started = time.perf_counter()
         stages = self._compute_stages(opened.rgb, progress)
         seconds = time.perf_counter() - started
-        return Enhancement(
-            self.experiment, opened, stages, self.device, self.device_reason, seconds
-        )
+        ran = self._opened
+        return Enhancement(self.experiment, opened, stages, ran.device, ran.reason, seconds)
 
     def _compute_stages(self, rgb: Pixels, progress: Progress | None) -> dict[Stage, Pixels]:
         height, width = rgb.shape[:2]

@@ -13,7 +13,8 @@ import time
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,14 @@ from gradio_client import Client, handle_file
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+import demo as demo_page
 import retinex
 from retinex import EXPERIMENTS, Adjustments, Stage, adjust
 from retinex.colour_map import colour
 from retinex.demo_files import delete_old_files
 from retinex.evaluation import psnr, ssim
 from retinex.inference import DEFAULT_EXPERIMENT
+from retinex.results import View
 from retinex.stages import COMPUTED_STAGES
 
 ROOT = Path(__file__).parent.parent
@@ -179,6 +182,15 @@ def wait_for_all(page: Page, size: str = "240×160") -> None:
 
 def wait_for_example(page: Page) -> None:
     wait_for_all(page, "600×400")
+
+
+def record_status(page: Page) -> None:
+    """Collect in `window.said` what the status line says from now on."""
+    page.evaluate(
+        "window.said = []; new MutationObserver(() => said.push(document.querySelector('#status')"
+        ".textContent)).observe(document.querySelector('#status'), {childList: true, subtree: true,"
+        "characterData: true})"
+    )
 
 
 def open_tab(page: Page, stage: Stage) -> None:
@@ -359,11 +371,7 @@ def test_another_photo_ends_the_run_of_the_former(
     page: Page, dark_photo: Path, large_photo: Path
 ) -> None:
     wait_for_example(page)
-    page.evaluate(
-        "window.said = []; new MutationObserver(() => said.push(document.querySelector('#status')"
-        ".textContent)).observe(document.querySelector('#status'), {childList: true, subtree: true,"
-        "characterData: true})"
-    )
+    record_status(page)
     upload(page, large_photo)
     expect(page.locator("#status")).to_contain_text(f"(1 of {len(EXPERIMENTS)})")
     upload(page, dark_photo)
@@ -371,6 +379,66 @@ def test_another_photo_ends_the_run_of_the_former(
     said = page.evaluate("said")
     assert any("Stopped: 900×600 pixels" in text for text in said)
     assert not any("900×600 pixels, 5 of 5" in text for text in said)
+
+
+@pytest.mark.parametrize("page", ["phone"], indirect=True)
+def test_the_whole_way_on_a_phone(page: Page, dark_photo: Path, tmp_path: Path) -> None:
+    """Upload, before/after slider, a control, the tabs, a download and an error."""
+    upload(page, dark_photo)
+    wait_for_all(page)
+
+    handle = page.get_by_role("slider", name="Border between before and after")
+    handle.scroll_into_view_if_needed()
+    box = handle.bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x - 0.25 * SIZES["phone"][0], y, steps=5)
+    page.mouse.up()
+    expect(handle).not_to_have_attribute("aria-valuenow", "50")
+    assert int(str(handle.get_attribute("aria-valuenow"))) < 50
+
+    after = page.locator("#before-after img").last
+    former = str(after.get_attribute("src"))
+    strength = page.get_by_label("number input for Strength")
+    strength.fill("0")
+    strength.press("Enter")
+    expect(after).not_to_have_attribute("src", former)
+    photo = np.asarray(Image.open(dark_photo))
+    np.testing.assert_array_equal(download(page, "#before-after img"), photo)
+
+    for stage in Stage:
+        open_tab(page, stage)
+        see(page, f"#{stage}-{DEFAULT_EXPERIMENT}")
+
+    with page.expect_download() as started:
+        page.locator("#download-JPEG").click()
+    assert Image.open(started.value.path()).size == (240, 160)
+
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"no picture")
+    upload(page, broken)
+    message = page.get_by_text("This file can't be read as a photo")
+    expect(message).to_have_count(1)
+    width = message.evaluate("part => part.getBoundingClientRect().right")
+    assert width <= SIZES["phone"][0]
+
+
+def test_a_photo_that_replaces_another_runs_once(
+    page: Page, dark_photo: Path, tmp_path: Path
+) -> None:
+    upload(page, dark_photo)
+    wait_for_all(page)
+    record_status(page)
+    for width in (200, 160):
+        path = tmp_path / f"{width}.png"
+        Image.open(dark_photo).crop((0, 0, width, 160)).save(path)
+        upload(page, path)
+        wait_for_all(page, f"{width}×160")
+    first, last = f"(1 of {len(EXPERIMENTS)})", f"({len(EXPERIMENTS)} of {len(EXPERIMENTS)})"
+    turns = [number for text in page.evaluate("said") for number in (first, last) if number in text]
+    assert [turn for turn, _ in groupby(turns)] == [first, last] * 2
 
 
 def test_before_after_slider_moves_by_keyboard(page: Page) -> None:
@@ -464,6 +532,28 @@ def test_controls_change_the_output_without_the_networks(finished: Page, dark_ph
     finished.get_by_role("button", name="Reset", exact=True).click()
     expect(finished.locator("#output-join img")).to_have_attribute("src", str(first_source))
     assert finished.locator("#status").inner_text() == status  # its times are those of the networks
+
+
+def test_every_output_follows_a_control_moved_while_the_page_is_filled(
+    dark_photo: Path, tmp_path: Path
+) -> None:
+    names = [DEFAULT_EXPERIMENT, "join"]
+    parts = {field.name: field.name for field in fields(demo_page.Page)}
+    pictures = {stage: {name: f"{stage}-{name}" for name in EXPERIMENTS} for stage in Stage}
+    page = demo_page.Page(**parts | {"pictures": pictures, "facts": dict.fromkeys(EXPERIMENTS)})
+    view = View(DEFAULT_EXPERIMENT, (), Adjustments())
+    results = demo_page.new_results(tmp_path, dark_photo, retinex.open_photo(dark_photo), view)
+    for name in names:
+        demo_page.add_enhancement(results, retinex.enhance(dark_photo, name))
+    demo_page.readjust(page, results, replace(view, adjustments=Adjustments(strength=0.5)))
+    demo_page.show(page, results)  # as a run does when its next experiment is done
+
+    update = demo_page.readjust_others(page, results)
+
+    for name in names:
+        shown = update[pictures[Stage.OUTPUT][name]].value["path"]
+        expected = adjust(retinex.enhance(dark_photo, name), Adjustments(strength=0.5))
+        np.testing.assert_array_equal(np.asarray(Image.open(shown)), expected)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The training losses of released weights on single pairs, to compare with the study's figures."""
+"""The paper's training losses on single pairs, to compare with the study's figures."""
 
 from pathlib import Path
 
