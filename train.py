@@ -38,6 +38,7 @@ from retinex.training.networks import RetinexNet
 from retinex.training.pairs import (
     Batch,
     Pair,
+    Variety,
     central_crop,
     check_crop,
     load_pairs,
@@ -299,9 +300,9 @@ def train_epoch(
     run.net.train()
     means = LossMeans()
     trained = [weights for group in optimizer.param_groups for weights in group["params"]]
-    batches = training_batches(
-        run.training, run.args.crop, run.args.batch_size, run.rng, run.args.synthetic
-    )
+    args = run.args
+    variety = Variety(args.synthetic, args.shuffled, args.mixed)
+    batches = training_batches(run.training, args.crop, args.batch_size, run.rng, variety)
     for batch in batches:
         losses = losses_of(run, run.net, phase, batch)
         optimizer.zero_grad()
@@ -421,6 +422,18 @@ def parse_arguments() -> argparse.Namespace:
         default=0.0,
         help="share of pairs whose dark photo is made of the normal one (default 0)",
     )
+    add(
+        "--shuffled",
+        type=float,
+        default=0.0,
+        help="share of pairs whose colour channels change places (default 0)",
+    )
+    add(
+        "--mixed",
+        type=float,
+        default=0.0,
+        help="share of batches whose pairs are blended with one another (default 0)",
+    )
     add("--val_share", type=float, default=0.05, help="scenes held out (default 0.05)")
     add("--out", type=Path, default=Path("runs"), help="the run goes into OUT/<experiment>")
     add("--decom", type=Path, help="with split: reuse the Decom-Net of these .safetensors")
@@ -480,8 +493,9 @@ def parse_arguments() -> argparse.Namespace:
         parser.error(f"--crop must be at least {smallest_crop}: {why}")
     if not 0 <= args.average < 1:
         parser.error("--average is a decay: from 0 to less than 1")
-    if not 0 <= args.synthetic <= 1:
-        parser.error("--synthetic is a share: from 0 to 1")
+    for name in ("synthetic", "shuffled", "mixed"):
+        if not 0 <= getattr(args, name) <= 1:
+            parser.error(f"--{name} is a share: from 0 to 1")
     upsampling = Upsampling.TRANSPOSED if args.transposed else Upsampling.RESIZE
     try:
         args.experiment = find_experiment(args.mode, upsampling, args.ignore_ienhance)

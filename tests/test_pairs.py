@@ -1,8 +1,10 @@
 from collections.abc import Callable
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from retinex.datasets import DatasetError
@@ -10,6 +12,7 @@ from retinex.photo import Pixels
 from retinex.thumbnail import make_thumbnail
 from retinex.training.pairs import (
     Pair,
+    Variety,
     central_crop,
     check_crop,
     load_pairs,
@@ -319,7 +322,7 @@ def test_synthetic_dark_photos_stand_in_for_real_ones() -> None:
     pair, rng = Pair("", high, high // 4), np.random.default_rng(0)
 
     def brightness(synthetic: float) -> list[float]:
-        draws = [random_crop(pair, 16, rng, synthetic) for _ in range(200)]
+        draws = [random_crop(pair, 16, rng, Variety(synthetic=synthetic)) for _ in range(200)]
         for low, _, thumbnail in draws:
             # The network is to tell the crop's exposure by the thumbnail's.
             assert thumbnail.mean() == pytest.approx(low.mean(), abs=60)
@@ -331,3 +334,37 @@ def test_synthetic_dark_photos_stand_in_for_real_ones() -> None:
     assert 60 < real < 140
     assert min(mixed) < 0.2
     assert max(mixed) > 0.8
+
+
+def test_colours_change_places_in_the_whole_pair() -> None:
+    high = np.full((20, 20, 3), (200, 100, 60), np.uint8)
+    pair, rng = Pair("", high, high // 4), np.random.default_rng(0)
+    shuffled = Variety(shuffled=0.5)
+
+    draws = [random_crop(pair, 16, rng, shuffled) for _ in range(100)]
+
+    colours = [tuple(crops.high[0, 0].tolist()) for crops in draws]
+    assert set(colours) == set(permutations((200, 100, 60)))
+    assert 40 < colours.count((200, 100, 60)) < 80  # half, and one in six of the others
+    for low, high_crop, thumbnail in draws:
+        np.testing.assert_array_equal(low, high_crop // 4)
+        np.testing.assert_array_equal(thumbnail[0, 0], low[0, 0])
+    assert {random_crop(pair, 16, rng).high[0, 0, 0] for _ in range(20)} == {200}
+
+
+def test_mixed_pairs_stay_pairs() -> None:
+    grays = [40, 80, 120, 200]
+    pairs = [Pair("", high, high // 4) for high in (flat(gray) for gray in grays)]
+    rng = np.random.default_rng(0)
+
+    (batch,) = training_batches(pairs, 8, 4, rng, Variety(mixed=1.0))
+    (plain,) = training_batches(pairs, 8, 4, rng)
+
+    torch.testing.assert_close(batch.high, 4 * batch.low)
+    torch.testing.assert_close(batch.thumbnail[:, :, 0, 0], batch.low[:, :, 0, 0])
+    assert sorted(plain.high[:, 0, 0, 0].mul(255).round().tolist()) == grays
+    assert sorted(batch.high[:, 0, 0, 0].mul(255).round().tolist()) != grays
+
+
+def flat(gray: int) -> Pixels:
+    return np.full((12, 12, 3), gray, np.uint8)

@@ -190,6 +190,8 @@ def test_switches_choose_the_experiment(arguments: list[str], experiment: str) -
         (["-m", "plus", "--crop", "6"], ["--crop", "7"]),
         (["-m", "plus", "-i"], list(EXPERIMENTS)),
         (["--synthetic", "1.5"], ["--synthetic"]),
+        (["--shuffled", "-1"], ["--shuffled"]),
+        (["--mixed", "2"], ["--mixed"]),
         (["--average", "1"], ["--average"]),
         (["-m", "join", "--decom", "x.safetensors"], ["--decom", "split"]),
     ],

@@ -45,6 +45,9 @@ SMALLEST_VIEW = 48
 UNCHANGED = 1.0
 """The brightest exposure that dark photos of pairs are replaced with: a normal photo is normal."""
 
+MIXING = 1.2
+"""Both parameters of the beta distribution that mixed pairs' shares are drawn from."""
+
 Window = tuple[slice, slice]
 """Rows and columns of a photo."""
 
@@ -95,6 +98,21 @@ class Batch(NamedTuple):
     """(b, 3, h, w)."""
     thumbnail: Tensor
     """Of the whole dark photos, (b, 3, 64, 64)."""
+
+
+class Variety(NamedTuple):
+    """How far training goes beyond the pairs as they are; shares in [0, 1]."""
+
+    synthetic: float = 0.0
+    """Of pairs whose dark photo is made of the normal one though there is a real one. It is darker
+    by anything from very much to nothing."""
+    shuffled: float = 0.0
+    """Of pairs whose colour channels change places, the same way in both photos."""
+    mixed: float = 0.0
+    """Of batches whose pairs are blended with one another (mixup, Zhang et al., ICLR 2018)."""
+
+
+PLAIN = Variety()
 
 
 def load_pairs(paired: Sequence[Path], photos: Sequence[Path] = ()) -> list[Pair]:
@@ -178,11 +196,8 @@ def check_crop(pairs: Sequence[Pair], crop: int) -> None:
 def cut(pair: Pair, window: Window, rng: np.random.Generator, synthetic: float = 0.0) -> Crops:
     """Cut the same window out of both photos.
 
-    `rng` is drawn from only where a dark photo has to be, or may be, synthesised.
-
-    Args:
-        synthetic: probability of making the dark photo of the normal one though there is a real
-            one. It is darker by anything from very much to nothing.
+    `rng` is drawn from only where a dark photo has to be, or may be, synthesised; the latter with
+    probability `synthetic`.
     """
     high = pair.high[window]
     if pair.low is None:
@@ -196,12 +211,15 @@ def cut(pair: Pair, window: Window, rng: np.random.Generator, synthetic: float =
     return Crops(darken(high, light, rng), high, thumbnail)
 
 
-def random_crop(pair: Pair, crop: int, rng: np.random.Generator, synthetic: float = 0.0) -> Crops:
+def random_crop(pair: Pair, crop: int, rng: np.random.Generator, variety: Variety = PLAIN) -> Crops:
     """Cut a random square out of both photos, flipped and quarter-turned at random."""
     height, width = pair.high.shape[:2]
     top, left = rng.integers(height - crop + 1), rng.integers(width - crop + 1)
-    crops = cut(pair, np.s_[top : top + crop, left : left + crop], rng, synthetic)
+    crops = cut(pair, np.s_[top : top + crop, left : left + crop], rng, variety.synthetic)
     crops = crops._replace(thumbnail=random_view(crops.thumbnail, rng))
+    if variety.shuffled and rng.random() < variety.shuffled:
+        order = rng.permutation(3)
+        crops = Crops(*(image[:, :, order] for image in crops))
     turns = int(rng.integers(4))
     turned = Crops(*(np.rot90(image, turns) for image in crops))
     return Crops(*(image[:, ::-1] for image in turned)) if rng.integers(2) else turned
@@ -240,16 +258,26 @@ def training_batches(
     crop: int,
     batch_size: int,
     rng: np.random.Generator,
-    synthetic: float = 0.0,
+    variety: Variety = PLAIN,
 ) -> Iterator[Batch]:
     """Yield one epoch: a random crop of every pair, in random order.
 
-    The crops are squares of `crop` pixels; the last batch may be smaller. `synthetic` as in `cut`.
+    The crops are squares of `crop` pixels; the last batch may be smaller.
     """
     order = rng.permutation(len(pairs))
     for start in range(0, len(order), batch_size):
         part = order[start : start + batch_size]
-        yield to_batch([random_crop(pairs[k], crop, rng, synthetic) for k in part])
+        batch = to_batch([random_crop(pairs[k], crop, rng, variety) for k in part])
+        if variety.mixed and rng.random() < variety.mixed:
+            batch = mix(batch, rng)
+        yield batch
+
+
+def mix(batch: Batch, rng: np.random.Generator) -> Batch:
+    """Blend each pair with another of the batch, all in the same random proportion."""
+    share = float(rng.beta(MIXING, MIXING))
+    order = torch.from_numpy(rng.permutation(len(batch.low)))
+    return Batch(*(share * part + (1 - share) * part[order] for part in batch))
 
 
 def validation_batches(pairs: Sequence[Pair], crop: int, batch_size: int) -> Iterator[Batch]:
