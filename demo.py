@@ -478,8 +478,10 @@ def open_example(
     results = new_results(folder, example.source, example.photo, example.view)
     yield {page.results: results}
     for name in order_experiments(DEFAULT_EXPERIMENT):
+        if name not in example.measured and not results.stopped:
+            yield {**show(page, results), page.status: describe_running(results, name)}
         with EXAMPLE_LOCK:
-            if name not in example.measured:
+            if name not in example.measured and not results.stopped:
                 # Not on ZeroGPU, which is lent to visitors' own runs only.
                 enhancement = load_enhancer(name, settings).enhance(example.photo)
                 add_enhancement(example, enhancement)
@@ -502,11 +504,10 @@ def run_experiments(page: Page, results: Results, settings: Settings) -> Iterato
 
     for name in order_experiments(results.view.compared):
         title = EXPERIMENTS[name].title
-        number = f"{len(results.done) + 1} of {len(EXPERIMENTS)}"
         # Every update repeats the pictures before it: a closed tab keeps the last update only. The
         # state is written again, so that it is kept for longer.
-        running = f"Running **{title}** ({number}) …"
-        yield {**show(page, results), page.status: running, page.results: results}
+        status = {page.status: describe_running(results, name), page.results: results}
+        yield {**show(page, results), **status}
         try:
             enhancement = run_networks(name, results.photo, settings, report)
         except RunStoppedError:
@@ -674,6 +675,12 @@ def clear(page: Page) -> Update:
         for name, picture in row.items()
     }
     return {**dict.fromkeys(page.shown), **pictures}
+
+
+def describe_running(results: Results, experiment: str) -> str:
+    """Say which experiment runs, and how many have run before it."""
+    number = f"{len(results.done) + 1} of {len(EXPERIMENTS)}"
+    return f"Running **{EXPERIMENTS[experiment].title}** ({number}) …"
 
 
 def describe_results(results: Results, settings: Settings) -> str:
