@@ -5,10 +5,12 @@ import runpy
 import shlex
 import shutil
 import sys
+import tomllib
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from packaging.specifiers import SpecifierSet
 
 from retinex import EXPERIMENTS
 from retinex.experiments import Experiment, Mode, Upsampling
@@ -131,3 +133,12 @@ def test_space_installs_the_gradio_that_is_tested() -> None:
     assert f"gradio[mcp]=={version('gradio')}\n" in requirements
     assert f"onnxruntime-gpu[cuda,cudnn]=={version('onnxruntime-gpu')}\n" in requirements
     assert "torch" not in requirements.lower().replace("pytorch", "")
+
+
+def test_space_and_container_run_one_python() -> None:
+    (of_container,) = re.findall(
+        r"^FROM python:(\d+\.\d+)", (ROOT / "Dockerfile").read_text(), re.M
+    )
+    assert f'python_version: "{of_container}"\n' in README.split("---")[1]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert of_container in SpecifierSet(project["requires-python"])
