@@ -183,8 +183,9 @@ def test_plus_loss_of_flat_stages() -> None:
 
     loss = plus_loss(stages, plane(0.15, 3), plane(0.8, 3))
 
-    # |0.2 − 0.8|; the corrected output is the reference; SSIM's luminance term with variance 0:
+    # |0.2 − 0.8|; the corrected output is the reference; SSIM's luminance term with variance 0;
+    # (0.2 − 0.8)² of the means.
     luminance = (2 * 0.2 * 0.8 + 1e-4) / (0.2**2 + 0.8**2 + 1e-4)
     # R · I = 0.1 for 0.15, I = 0.2 for 0.15, Î = 0.4 for 0.8; flat illuminations are smooth.
-    expected = 0.6 + 0.3 * (1 - luminance) + 0.1 * (0.05 + 0.05 + 0.4)
+    expected = 0.6 + 0.3 * (1 - luminance) + 10 * 0.36 + 0.1 * (0.05 + 0.05 + 0.4)
     assert loss.item() == pytest.approx(expected, abs=1e-4)
