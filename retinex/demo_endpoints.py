@@ -1,5 +1,10 @@
 """What programs can call of a running demo: /enhance and /compare, as web API and as MCP tools."""
 
+import tempfile
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
+from pathlib import Path
 from typing import Any
 
 from retinex.demo_networks import (
@@ -12,9 +17,10 @@ from retinex.demo_networks import (
 )
 from retinex.experiments import EXPERIMENTS
 from retinex.inference import DEFAULT_EXPERIMENT, Enhancement
+from retinex.photo import save_photo
 from retinex.quick_gradio import gr
 from retinex.results import compare_with_reference
-from retinex.stages import COMPUTED_STAGES
+from retinex.stages import COMPUTED_STAGES, Stage
 
 
 def add_endpoints(settings: Settings) -> None:
@@ -44,7 +50,7 @@ def add_endpoints(settings: Settings) -> None:
         """
         opened = open_upload(photo, settings)
         result = run_networks(experiment or DEFAULT_EXPERIMENT, opened, settings)
-        return [*(result.stages[stage] for stage in COMPUTED_STAGES), describe_run(result)]
+        return [*save_stages(result, photo, COMPUTED_STAGES), describe_run(result)]
 
     def compare(photo: str, reference: str | None = None) -> list[Any]:
         """Brighten a dark photo with every experiment's networks.
@@ -64,7 +70,8 @@ def add_endpoints(settings: Settings) -> None:
             result.experiment: describe_run(result) | compare_with_reference(result.output, truth)
             for result in results
         }
-        return [*(result.output for result in results), details]
+        files = [*chain(*(save_stages(result, photo, [Stage.OUTPUT]) for result in results))]
+        return [*files, details]
 
     button = gr.Button(visible=False)
     button.click(
@@ -73,6 +80,23 @@ def add_endpoints(settings: Settings) -> None:
     button.click(
         compare, [photo, reference], [*outputs, details], api_name="compare", **ONE_AT_A_TIME
     )
+
+
+def save_stages(result: Enhancement, photo: str, stages: Iterable[Stage]) -> list[Path]:
+    """Write stages with the photo's EXIF data, colour profile and transparency; return the files.
+
+    They go beside the caller's `photo`, where old files are deleted.
+    """
+    source = Path(photo)
+    folder = Path(tempfile.mkdtemp(dir=source.parent))
+
+    def save(stage: Stage) -> Path:
+        path = folder / f"{source.stem}-{result.experiment}-{stage}.png"
+        save_photo(result.stages[stage], path, result.photo)
+        return path
+
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(save, stages))
 
 
 def describe_run(result: Enhancement) -> dict[str, Any]:

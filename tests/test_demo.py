@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from gradio_client import Client, handle_file
-from PIL import Image
+from PIL import Image, ImageCms
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 import demo as demo_page
@@ -692,6 +692,25 @@ def test_compare_scores_by_a_reference(server: str, dark_photo: Path, tmp_path: 
         np.testing.assert_array_equal(output, retinex.enhance(dark_photo, name).output)
         assert details[name]["psnr"] == pytest.approx(psnr(output, reference))
         assert details[name]["ssim"] == pytest.approx(ssim(output, reference))
+
+
+def test_endpoints_keep_colour_profile_and_metadata(
+    server: str, dark_photo: Path, tmp_path: Path
+) -> None:
+    exif, profile = Image.Exif(), ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    exif[EXIF_MAKE], exif[EXIF_ORIENTATION] = "Camera", 6
+    photo = tmp_path / "street.jpg"
+    Image.open(dark_photo).crop((0, 0, 96, 64)).save(photo, exif=exif, icc_profile=profile)
+    client = Client(server, verbose=False, download_files=str(tmp_path))
+    *stages, _ = client.predict(handle_file(photo), "join", api_name="/enhance")
+    *outputs, _ = client.predict(handle_file(photo), None, api_name="/compare")
+    for file in (stages[-1], *outputs):
+        picture = Image.open(file)
+        assert "street" in Path(file).name
+        assert picture.size == (64, 96)
+        assert picture.info["icc_profile"] == profile
+        assert picture.getexif()[EXIF_MAKE] == "Camera"
+        assert picture.getexif().get(EXIF_ORIENTATION, 1) == 1
 
 
 @pytest.mark.usefixtures("beside_dark_jpg")
