@@ -194,6 +194,10 @@ class Options(onnxruntime.SessionOptions):
         self.devices = devices  # type: ignore[misc]
 
 
+def on_openvino(session: onnxruntime.InferenceSession) -> bool:
+    return session.get_providers()[0] == OPENVINO_PROVIDER
+
+
 @pytest.fixture
 def openvino(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     """Pretend that OpenVINO is installed and knows the CPU, and that there is no GPU."""
@@ -201,6 +205,7 @@ def openvino(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     monkeypatch.setattr(device, "_has_openvino", lambda: True)
     monkeypatch.setattr(device, "_openvino_cpus", lambda: ["a CPU that OpenVINO knows"])
     monkeypatch.setattr(onnxruntime, "SessionOptions", Options)
+    monkeypatch.setattr(device, "_time_run", lambda session: 1 if on_openvino(session) else 2)
     monkeypatch.setattr(onnxruntime, "InferenceSession", FakeOpenVino)
     device.why_not_openvino.cache_clear()
     yield monkeypatch
@@ -213,6 +218,19 @@ def test_openvino_that_works(openvino: pytest.MonkeyPatch, wanted: Device) -> No
     assert opened.device is Device.OPENVINO
     assert opened.reason == ("no NVIDIA GPU was found" if wanted is Device.AUTO else "")
     assert runs(opened)
+
+
+def test_openvino_that_is_slower_than_the_cpu(openvino: pytest.MonkeyPatch) -> None:
+    openvino.setattr(device, "_time_run", lambda session: 2 if on_openvino(session) else 1)
+    opened = open_model(MODEL, Device.AUTO)
+    assert opened.device is Device.CPU
+    assert "OpenVINO is slower" in opened.reason
+    assert open_model(MODEL, Device.OPENVINO).device is Device.OPENVINO
+
+
+def test_a_run_is_timed() -> None:
+    session = open_model(MODEL, Device.CPU).session
+    assert 0 < device._time_run(session) < 10
 
 
 def test_openvino_that_fails(openvino: pytest.MonkeyPatch) -> None:
