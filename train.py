@@ -7,7 +7,7 @@ of random crops, a validation, a line in log.csv and a state to resume from; rel
 import argparse
 import csv
 import time
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from retinex.training.checkpoints import (
     write_atomically,
 )
 from retinex.training.grids import stage_grid
-from retinex.training.losses import SSIM_WINDOW, DecomWeights
+from retinex.training.losses import PAPER, SEPARATE, SSIM_WINDOW, DecomWeights
 from retinex.training.memory import keep_freed_memory
 from retinex.training.networks import RetinexNet
 from retinex.training.pairs import (
@@ -453,14 +453,10 @@ def parse_arguments() -> argparse.Namespace:
         default=0.999,
         help="decay, per step, of the moving average of the weights (default 0.999; 0: none)",
     )
-    add("--mutual", type=float, default=0.1, help="λ_ij of L_decom (default 0.1; paper 0.001)")
-    add(
-        "--invariable",
-        type=float,
-        default=0.1,
-        help="λ_ir of L_decom (default 0.1; the paper's code 0.01)",
-    )
-    add("--smoothness", type=float, default=1.0, help="λ_is of L_decom (default 1; paper 0.1)")
+    weights = {"type": float, "default": None, "metavar": "WEIGHT"}
+    add("--mutual", **weights, help="λ_ij of L_decom (default 0.1; with join the paper's 0.001)")
+    add("--invariable", **weights, help="λ_ir of L_decom (default 0.1; with join 0.01)")
+    add("--smoothness", **weights, help="λ_is of L_decom (default 1; with join the paper's 0.1)")
     add("--seed", type=int, default=0, help="of weights, crops and the scenes held out (default 0)")
     add(
         "--precision",
@@ -496,6 +492,10 @@ def parse_arguments() -> argparse.Namespace:
     for name in ("synthetic", "shuffled", "mixed"):
         if not 0 <= getattr(args, name) <= 1:
             parser.error(f"--{name} is a share: from 0 to 1")
+    standard = SEPARATE if args.mode is Mode.SPLIT else PAPER
+    for name, weight in zip(("mutual", "invariable", "smoothness"), astuple(standard), strict=True):
+        if getattr(args, name) is None:
+            setattr(args, name, weight)
     upsampling = Upsampling.TRANSPOSED if args.transposed else Upsampling.RESIZE
     try:
         args.experiment = find_experiment(args.mode, upsampling, args.ignore_ienhance)

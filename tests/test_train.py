@@ -207,6 +207,21 @@ def test_wrong_arguments_are_explained(
     assert [word for word in complaint if word not in error] == []
 
 
+@pytest.mark.parametrize(
+    ("arguments", "weights"),
+    [
+        ([], (0.1, 0.1, 1.0)),
+        (["-m", "join"], (0.001, 0.01, 0.1)),
+        (["-m", "join", "--invariable", "0"], (0.001, 0, 0.1)),
+    ],
+)
+def test_each_mode_has_its_weights_of_the_loss(
+    arguments: list[str], weights: tuple[float, ...]
+) -> None:
+    args = parse(*arguments)
+    assert (args.mutual, args.invariable, args.smoothness) == weights
+
+
 def test_help_says_where_datasets_come_from(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         parse("--help")
