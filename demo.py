@@ -36,7 +36,7 @@ from retinex import (
 )
 from retinex.demo_endpoints import add_endpoints
 from retinex.demo_facts import describe_output, draw_colour_legend
-from retinex.demo_files import SECONDS_FILES_ARE_KEPT, keep_deleting_old_files
+from retinex.demo_files import SECONDS_RESULTS_ARE_KEPT, keep_deleting_old_files
 from retinex.demo_networks import (
     ONE_AT_A_TIME,
     Settings,
@@ -64,6 +64,17 @@ INTRO = f"""\
 Drop in a dark photo: neural networks take it apart into what things look like, the **reflectance**,
 and the light on them, the **illumination**, and turn up the light.
 """
+BEFORE_AFTER = "Before | after"
+NO_RESULTS = (
+    "Choose a photo and wait for its result. "
+    f"It is kept for {SECONDS_RESULTS_ARE_KEPT // 60} minutes."
+)
+PHOTO_NOTES = """\
+Best: the original file of a photo taken indoors at night without flash. Examples: flower by
+[vultilion](https://www.flickr.com/photos/vultilion/6056698931/), temple by
+[danielbuechele](https://www.flickr.com/photos/danielbuechele/6061409035/), both
+[CC BY 2.0](https://creativecommons.org/licenses/by/2.0/), darkened; the others are free of rights.
+"""
 LONGEST_QUEUE = 64
 MOST_SESSIONS = 200
 """Of visitors that gradio remembers, each with a decoded photo; the oldest are forgotten."""
@@ -80,6 +91,14 @@ class Download(StrEnum):
     ZIP = "all stages (zip)"
 
 
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """A photo that the visitor has chosen; the same one chosen twice makes two."""
+
+    path: str | None
+    """Its file; None if they took the photo away."""
+
+
 Update = dict[Any, Any]
 """New values by component, as gradio takes them."""
 
@@ -91,9 +110,9 @@ class Page:
     photo: gr.Image
     examples: gr.Dataset
     wanted: gr.State
-    """The file of the photo chosen last; earlier ones may still wait for their run."""
-    refused: gr.State
-    """The file of the photo that couldn't be opened last."""
+    """The `Choice` made last; earlier ones may still wait for their run."""
+    started: gr.State
+    """The `Choice` whose run began last."""
     reference: gr.Image
     wanted_reference: gr.State
     """The file of the reference chosen last: a run that waits has been given an earlier one."""
@@ -173,7 +192,7 @@ def build_page(settings: Settings, folder: Path) -> gr.Blocks:
                 photo, examples = add_photo_input()
             with gr.Column(elem_id="look", min_width=280):
                 before_after = gr.ImageSlider(
-                    label="Before | after",
+                    label=BEFORE_AFTER,
                     format="png",
                     interactive=False,
                     height=480,
@@ -199,13 +218,13 @@ def build_page(settings: Settings, folder: Path) -> gr.Blocks:
             pictures = {stage: add_stage_tab(stage, colour_maps, facts) for stage in Stage}
             grid = add_grid_tab()
         results = gr.State(
-            None, time_to_live=SECONDS_FILES_ARE_KEPT, delete_callback=delete_results
+            None, time_to_live=SECONDS_RESULTS_ARE_KEPT, delete_callback=delete_results
         )
         page = Page(
             photo=photo,
             examples=examples,
             wanted=gr.State(None),
-            refused=gr.State(None),
+            started=gr.State(None),
             reference=reference,
             wanted_reference=gr.State(None),
             compared=compared,
@@ -242,6 +261,7 @@ def add_photo_input() -> tuple[gr.Image, gr.Dataset]:
         label="Or try one of these",
         elem_id="examples",
     )
+    gr.Markdown(PHOTO_NOTES, elem_id="photo-notes")
     return photo, examples
 
 
@@ -350,29 +370,36 @@ def connect(page: Page, blocks: gr.Blocks, settings: Settings, folder: Path) -> 
 
     def run(
         path: str | None,
-        wanted: str | None,
+        wanted: Choice,
+        started: Choice | None,
         reference: str | None,
-        refused: str | None,
         former: Results | None,
         *view: Any,
     ) -> Iterator[Update]:
-        if path != wanted or was_announced(path, refused, former):
+        if path != wanted.path or wanted is started:
             yield unchanged(page)  # else gradio empties the page
             return
         delete_results(former)
-        nothing = {page.results: None, page.refused: None}
-        yield {**clear(page), **nothing, page.status: describe_device(settings)}
+        yield {**clear(page), page.results: None, page.status: describe_device(settings)}
         if path is None:
             return
         try:
             photo = open_upload(path, settings)
-        except gr.Error:
-            yield {page.refused: path}
+        except gr.Error as error:  # whose message goes after a while
+            yield {page.started: wanted, page.status: error.message}
             raise
         results = new_results(folder, Path(path), photo, read_view(*view))
-        yield {page.results: results, page.stop: gr.Button(interactive=True)}
+        states = {page.started: wanted, page.results: results}
+        yield {**states, page.stop: gr.Button(interactive=True)}
         set_reference(results, reference, settings)
         yield from run_experiments(page, results, settings)
+
+    def answer_controls(
+        wanted: Choice | None, started: Choice | None, results: Results | None, *view: Any
+    ) -> Update:
+        if results is None and wanted is started:
+            gr.Warning(NO_RESULTS)
+        return readjust(page, results, read_view(*view))
 
     opening = blocks.load(
         partial(open_example, page, prepare_example(folder), settings, folder),
@@ -389,18 +416,21 @@ def connect(page: Page, blocks: gr.Blocks, settings: Settings, folder: Path) -> 
     page.examples.click(lambda sample: sample[0], page.examples, page.photo, **instantly)
     # The run of another photo begins when that of the former has ended.
     running = page.photo.change(
-        stop_other, inputs=[page.photo, page.results], outputs=page.wanted, **instantly
+        choose,
+        inputs=[page.photo, page.wanted, page.started, page.results],
+        outputs=page.wanted,
+        **instantly,
     ).then(
         run,
         inputs=[
             page.photo,
             page.wanted,
+            page.started,
             page.wanted_reference,
-            page.refused,
             page.results,
             *page.view,
         ],
-        outputs=[*page.shown, page.status, page.stop, page.results, page.refused],
+        outputs=[*page.shown, page.status, page.stop, page.results, page.started],
         show_progress_on=page.status,
         api_visibility="private",
         trigger_mode="multiple",  # while a former photo waits or runs
@@ -414,8 +444,8 @@ def connect(page: Page, blocks: gr.Blocks, settings: Settings, folder: Path) -> 
         "concurrency_limit": usable_cores(),
     }
     readjusting: dict[str, Any] = at_once | {
-        "fn": lambda results, *view: readjust(page, results, read_view(*view)),
-        "inputs": [page.results, *page.view],
+        "fn": answer_controls,
+        "inputs": [page.wanted, page.started, page.results, *page.view],
         "outputs": [*page.shown, page.results],
     }
     catching_up: dict[str, Any] = at_once | {
@@ -436,7 +466,7 @@ def connect(page: Page, blocks: gr.Blocks, settings: Settings, folder: Path) -> 
     page.reference.change(
         lambda path: path, page.reference, page.wanted_reference, **instantly
     ).then(
-        lambda path, photo, results: score(page, path, photo, results, settings),
+        lambda path, wanted, results: score(page, path, wanted, results, settings),
         inputs=[page.wanted_reference, page.wanted, page.results],
         outputs=[*page.shown, page.results],
         **at_once,
@@ -514,6 +544,7 @@ def run_experiments(page: Page, results: Results, settings: Settings) -> Iterato
             break
         except Exception:  # no GPU left on ZeroGPU, for one; gradio tells the visitor
             yield end_run(page, results, settings)
+            results.stopped = True
             raise
         if results.stopped:
             break
@@ -541,16 +572,21 @@ def stop_run(results: Results | None) -> None:
         results.stopped = True
 
 
-def was_announced(path: str | None, refused: str | None, former: Results | None) -> bool:
-    """Tell whether a photo is announced again, as gradio does if it replaces another."""
-    return path is not None and path in {refused, former and str(former.source)}
+def choose(
+    path: str | None, wanted: Choice | None, started: Choice | None, results: Results | None
+) -> Choice:
+    """Return what the visitor wants by now, and end a run that they don't want any longer.
 
-
-def stop_other(path: str | None, results: Results | None) -> str | None:
-    """End a run when the visitor has chosen another photo than its own; return the one wanted."""
-    if results is not None and (path is None or Path(path) != results.source):
+    gradio announces a photo that replaces another twice, which is one choice. So is a photo chosen
+    again, unless its run was stopped or its results are no more.
+    """
+    unfinished = wanted is not started
+    there = results is not None and not results.stopped
+    if wanted is not None and path == wanted.path and (unfinished or there or path is None):
+        return wanted
+    if results is not None:
         results.stopped = True
-    return path
+    return Choice(path)
 
 
 def add_enhancement(results: Results, enhancement: Enhancement) -> None:
@@ -603,10 +639,10 @@ def readjust_others(page: Page, results: Results | None) -> Update:
 
 
 def score(
-    page: Page, path: str | None, photo: str | None, results: Results | None, settings: Settings
+    page: Page, path: str | None, wanted: Choice | None, results: Results | None, settings: Settings
 ) -> Update:
     """Compare the outputs with a reference, or no longer; not those of a former photo."""
-    if results is None or photo not in {None, str(results.source)}:
+    if results is None or (wanted is not None and wanted.path != str(results.source)):
         return unchanged(page)
     set_reference(results, path, settings)
     with unless_deleted(results):
@@ -647,24 +683,28 @@ def show(page: Page, results: Results) -> Update:
 def show_experiments(page: Page, results: Results, names: Iterable[str]) -> Update:
     """Fill the parts of those of the experiments that are done, and the comparison."""
     compared = results.view.compared
-    update: Update = {page.before_after: None}
+    update: Update = {page.before_after: gr.ImageSlider(None, label=BEFORE_AFTER)}
     if compared in results.measured:
-        update[page.before_after] = (
-            results.path(compared, Stage.INPUT),
-            results.adjusted_path(compared),
-        )
+        pair = results.path(compared, Stage.INPUT), results.adjusted_path(compared)
+        label = label_result(results.done[compared])
+        update[page.before_after] = gr.ImageSlider(pair, label=label)
     for name in names:
         if name not in results.measured:
             continue
         files = results.shown_files(name)
         for stage in results.view.coloured:
             files[stage] = results.write_coloured(name, stage)
-        done = results.done[name]
-        label = f"{EXPERIMENTS[name].title} · {done.seconds:.1f} s on {done.device.label}"
+        label = label_result(results.done[name])
         for stage, path in files.items():
             update[page.pictures[stage][name]] = gr.Image(path, label=label)
         update[page.facts[name]] = describe_output(results.statistics, results.measured[name])
     return update
+
+
+def label_result(done: Enhancement) -> str:
+    """Name the experiment, its time and its device."""
+    title = EXPERIMENTS[done.experiment].title
+    return f"{title} · {done.seconds:.1f} s on {done.device.label}"
 
 
 def clear(page: Page) -> Update:
@@ -674,7 +714,8 @@ def clear(page: Page) -> Update:
         for row in page.pictures.values()
         for name, picture in row.items()
     }
-    return {**dict.fromkeys(page.shown), **pictures}
+    slider = gr.ImageSlider(None, label=BEFORE_AFTER)
+    return {**dict.fromkeys(page.shown), page.before_after: slider, **pictures}
 
 
 def describe_running(results: Results, experiment: str) -> str:
@@ -698,11 +739,7 @@ def describe_results(results: Results, settings: Settings) -> str:
 def prepare_download(kind: Download, results: Results | None, experiment: str) -> Path:
     """Write the file that a download button promises."""
     if results is None or experiment not in results.measured:
-        minutes = SECONDS_FILES_ARE_KEPT // 60
-        raise new_message(
-            f"Choose a photo and wait for its result. It is kept for {minutes} minutes.",
-            "Nothing to download",
-        )
+        raise new_message(NO_RESULTS, "Nothing to download")
     with unless_deleted(results):
         results.refresh(list(results.measured) if kind is Download.ZIP else [experiment])
         match kind:

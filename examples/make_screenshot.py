@@ -13,10 +13,12 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
+from retinex import EXPERIMENTS
+
 ROOT = Path(__file__).parent.parent
 TARGET = ROOT / "examples" / "screenshot.webp"
 PORT = 7899
-SIZE = (1440, 900)
+SIZE = (1440, 1400)
 CHROMIUM_OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 PATIENCE = 600_000
 """Milliseconds that a slow machine may take."""
@@ -53,7 +55,7 @@ def photograph(address: str) -> bytes:
         page = browser.new_page(viewport={"width": SIZE[0], "height": SIZE[1]})
         page.set_default_timeout(PATIENCE)
         page.goto(address, timeout=PATIENCE)
-        page.locator("#status", has_text="pixels").wait_for()
+        page.locator("#status", has_text=f"{len(EXPERIMENTS)} of {len(EXPERIMENTS)} exp").wait_for()
         page.locator("#before-after img").last.wait_for()
         screenshot = page.screenshot()
         browser.close()

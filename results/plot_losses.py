@@ -1,4 +1,4 @@
-"""Make losses.webp of every `results/<experiment>/log.csv`. Needs matplotlib."""
+"""Make losses.webp of every log.csv below `results/<experiment>`. Needs matplotlib."""
 
 import csv
 from collections.abc import Iterable
@@ -15,7 +15,8 @@ Row = dict[str, str]
 
 def main() -> None:
     """Draw one panel a loss, with a line a run."""
-    logs = {path.parent.name: read_log(path) for path in sorted(FOLDER.glob("*/log.csv"))}
+    paths = sorted(FOLDER.rglob("log.csv"))
+    logs = {str(path.parent.relative_to(FOLDER)): read_log(path) for path in paths}
     figure, panels = pyplot.subplots(1, len(LOSSES), figsize=(12, 4), layout="constrained")
     figure.suptitle("Losses in validation (solid) and training (dotted)")
     for panel, (loss, title) in zip(panels, LOSSES.items(), strict=True):

@@ -1,5 +1,7 @@
 """What the demo writes beside its pictures: numbers, histograms, legends; as HTML."""
 
+import math
+
 from retinex.colour_map import list_colours
 from retinex.results import Measured
 from retinex.statistics import HISTOGRAM_BINS, Statistics
@@ -12,9 +14,9 @@ def describe_output(before: Statistics, output: Measured) -> str:
     """Say how exposed, noisy and true the output is, and draw both histograms of luminance."""
     after = output.statistics
     numbers = [
-        f"<b>Luminance</b> {before.mean_luminance:.0%} → {after.mean_luminance:.0%}",
-        f"<b>clipped</b> {after.clipped_share:.1%}",
-        f"<b>noise</b> {before.noise:.1f} → {after.noise:.1f}",
+        f"<b>Mean luminance</b> {before.mean_luminance:.0%} → {after.mean_luminance:.0%}",
+        f"<b>clipped</b> {before.clipped_share:.1%} → {after.clipped_share:.1%}",
+        f"<b>noise</b> {before.noise:.1f} → {after.noise:.1f} of 255",
     ]
     if "psnr" in output.scores:
         numbers.append(f"<b>PSNR</b> {output.scores['psnr']:.2f} dB")
@@ -32,9 +34,9 @@ def describe_output(before: Statistics, output: Measured) -> str:
 
 
 def _draw_histogram(statistics: Statistics, css_class: str) -> str:
-    """Draw a histogram as an SVG area, high bins cut off so that low ones show."""
-    highest = 4 / HISTOGRAM_BINS
-    tops = [HISTOGRAM_HEIGHT * (1 - min(share / highest, 1.0)) for share in statistics.histogram]
+    """Draw a histogram as an SVG area, by square roots so that low bins show beside high ones."""
+    highest = max(statistics.histogram)
+    tops = [HISTOGRAM_HEIGHT * (1 - math.sqrt(n / highest)) for n in statistics.histogram]
     points = " ".join(f"{k},{top:.1f} {k + 1},{top:.1f}" for k, top in enumerate(tops))
     area = f"0,{HISTOGRAM_HEIGHT} {points} {HISTOGRAM_BINS},{HISTOGRAM_HEIGHT}"
     return f"<polygon points='{area}' class='{css_class}'/>"

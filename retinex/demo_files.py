@@ -10,7 +10,9 @@ from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
-SECONDS_FILES_ARE_KEPT = 900
+SECONDS_RESULTS_ARE_KEPT = 900
+SECONDS_UPLOADS_ARE_KEPT = 3600
+"""Longer than results: photos may wait for those of other visitors."""
 SECONDS_BETWEEN_DELETIONS = 60
 
 
@@ -21,7 +23,7 @@ def keep_deleting_old_files(folder: Path) -> None:
     def run() -> None:
         while True:
             time.sleep(SECONDS_BETWEEN_DELETIONS)
-            delete_old_files(folder, kept, SECONDS_FILES_ARE_KEPT)
+            delete_old_files(folder, kept, SECONDS_UPLOADS_ARE_KEPT)
 
     threading.Thread(target=run, daemon=True).start()
 

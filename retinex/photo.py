@@ -27,6 +27,9 @@ FORMAT_OPTIONS: dict[str, dict[str, Any]] = {
     "WEBP": {"quality": 95},
 }
 
+LONGEST_JPEG_EXIF = 65533
+"""In bytes."""
+
 BROKEN_EXIF = (
     *(AttributeError, KeyError, OverflowError, SyntaxError, TypeError, ValueError),
     struct.error,
@@ -104,8 +107,9 @@ def save_photo(rgb: Pixels, path: str | Path, original: Photo) -> None:
     """Write a picture with the EXIF data, colour profile and transparency of `original`.
 
     The format is that of `path`'s extension, the picture (h, w, 3) RGB or (h, w) gray, uint8.
-    EXIF and the colour profile are kept; so is transparency, where the format has it. JPEG and WebP
-    are written at quality 95, JPEG with full colour resolution.
+    EXIF and the colour profile are kept; so is transparency, where the format has it. JPEG takes
+    64 KB of EXIF: where there is more, it goes without the camera maker's notes, or not at all.
+    JPEG and WebP are written at quality 95, JPEG with full colour resolution.
 
     Raises:
         ValueError: Pillow knows no format of this extension.
@@ -118,7 +122,19 @@ def save_photo(rgb: Pixels, path: str | Path, original: Photo) -> None:
     options = FORMAT_OPTIONS.get(file_format, {})
     # A profile of RGB values doesn't describe a gray picture.
     icc_profile = original.icc_profile if rgb.ndim == 3 else None
-    image.save(path, exif=original.exif, icc_profile=icc_profile, **options)
+    exif = _shorten_exif(original.exif) if file_format == "JPEG" else original.exif
+    image.save(path, exif=exif, icc_profile=icc_profile, **options)
+
+
+def _shorten_exif(block: bytes) -> bytes:
+    """Take the maker's notes, and if need be all, out of EXIF data too long for a JPEG file."""
+    if len(block) <= LONGEST_JPEG_EXIF:
+        return block
+    exif = Image.Exif()
+    exif.load(block)
+    exif.get_ifd(ExifTags.IFD.Exif).pop(ExifTags.Base.MakerNote, None)
+    shorter = exif.tobytes()
+    return shorter if len(shorter) <= LONGEST_JPEG_EXIF else b""
 
 
 def _check_size(width: int, height: int, max_pixels: int | None) -> None:

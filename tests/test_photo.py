@@ -110,6 +110,19 @@ def test_names_with_accents_are_kept(tmp_path: Path, rgb: Pixels) -> None:
     assert artist.encode("latin-1") == name  # as Pillow reads it
 
 
+@pytest.mark.parametrize(("field", "kept"), [("MakerNote", True), ("UserComment", False)])
+def test_exif_too_long_for_jpeg(tmp_path: Path, rgb: Pixels, field: str, kept: bool) -> None:
+    exif = Image.Exif()
+    exif[MAKE] = "Camera"
+    exif[ExifTags.IFD.Exif] = {ExifTags.Base[field]: bytes(70_000)}
+    Image.fromarray(rgb).save(tmp_path / "a.png", exif=exif.tobytes())
+    photo = open_photo(tmp_path / "a.png")
+    save_photo(photo.rgb, tmp_path / "saved.jpg", photo)
+    save_photo(photo.rgb, tmp_path / "saved.png", photo)
+    assert (reopen(tmp_path / "saved.jpg").getexif().get(MAKE) == "Camera") is kept
+    assert len(reopen(tmp_path / "saved.png").getexif().tobytes()) > 70_000
+
+
 @pytest.mark.parametrize("broken", [b"garbage", b"MM", b"II*\0\x08\0\0\0\x01\0\x12\x01\x02\0\x04"])
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 def test_broken_exif_does_not_cost_the_photo(rgb: Pixels, broken: bytes) -> None:
