@@ -91,12 +91,14 @@ class Download(StrEnum):
     ZIP = "all stages (zip)"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Choice:
     """A photo that the visitor has chosen; the same one chosen twice makes two."""
 
     path: str | None
     """Its file; None if they took the photo away."""
+    begun: bool = False
+    """Whether its run has begun, or was refused."""
 
 
 Update = dict[Any, Any]
@@ -111,8 +113,6 @@ class Page:
     examples: gr.Dataset
     wanted: gr.State
     """The `Choice` made last; earlier ones may still wait for their run."""
-    started: gr.State
-    """The `Choice` whose run began last."""
     reference: gr.Image
     wanted_reference: gr.State
     """The file of the reference chosen last: a run that waits has been given an earlier one."""
@@ -224,7 +224,6 @@ def build_page(settings: Settings, folder: Path) -> gr.Blocks:
             photo=photo,
             examples=examples,
             wanted=gr.State(None),
-            started=gr.State(None),
             reference=reference,
             wanted_reference=gr.State(None),
             compared=compared,
@@ -370,34 +369,34 @@ def connect(page: Page, blocks: gr.Blocks, settings: Settings, folder: Path) -> 
 
     def run(
         path: str | None,
-        wanted: Choice,
-        started: Choice | None,
+        wanted: Choice | None,
         reference: str | None,
         former: Results | None,
         *view: Any,
     ) -> Iterator[Update]:
-        if path != wanted.path or wanted is started:
+        wanted = wanted or Choice(path)  # gradio has forgotten a visitor who waited for long
+        if path != wanted.path or wanted.begun:
             yield unchanged(page)  # else gradio empties the page
             return
         delete_results(former)
         yield {**clear(page), page.results: None, page.status: describe_device(settings)}
         if path is None:
+            wanted.begun = True
             return
         try:
             photo = open_upload(path, settings)
-        except gr.Error as error:  # whose message goes after a while
-            yield {page.started: wanted, page.status: error.message}
+        except gr.Error as error:
+            yield {page.status: error.message}  # gradio's own goes after a while
+            wanted.begun = True
             raise
         results = new_results(folder, Path(path), photo, read_view(*view))
-        states = {page.started: wanted, page.results: results}
-        yield {**states, page.stop: gr.Button(interactive=True)}
+        yield {page.results: results, page.stop: gr.Button(interactive=True)}
+        wanted.begun = True
         set_reference(results, reference, settings)
         yield from run_experiments(page, results, settings)
 
-    def answer_controls(
-        wanted: Choice | None, started: Choice | None, results: Results | None, *view: Any
-    ) -> Update:
-        if results is None and wanted is started:
+    def answer_controls(wanted: Choice | None, results: Results | None, *view: Any) -> Update:
+        if results is None and (wanted is None or wanted.begun):
             gr.Warning(NO_RESULTS)
         return readjust(page, results, read_view(*view))
 
@@ -417,7 +416,7 @@ def connect(page: Page, blocks: gr.Blocks, settings: Settings, folder: Path) -> 
     # The run of another photo begins when that of the former has ended.
     running = page.photo.change(
         choose,
-        inputs=[page.photo, page.wanted, page.started, page.results],
+        inputs=[page.photo, page.wanted, page.results],
         outputs=page.wanted,
         **instantly,
     ).then(
@@ -425,12 +424,11 @@ def connect(page: Page, blocks: gr.Blocks, settings: Settings, folder: Path) -> 
         inputs=[
             page.photo,
             page.wanted,
-            page.started,
             page.wanted_reference,
             page.results,
             *page.view,
         ],
-        outputs=[*page.shown, page.status, page.stop, page.results, page.started],
+        outputs=[*page.shown, page.status, page.stop, page.results],
         show_progress_on=page.status,
         api_visibility="private",
         trigger_mode="multiple",  # while a former photo waits or runs
@@ -444,8 +442,8 @@ def connect(page: Page, blocks: gr.Blocks, settings: Settings, folder: Path) -> 
         "concurrency_limit": usable_cores(),
     }
     readjusting: dict[str, Any] = at_once | {
-        "fn": answer_controls,
-        "inputs": [page.wanted, page.started, page.results, *page.view],
+        "fn": lambda results, *view: readjust(page, results, read_view(*view)),
+        "inputs": [page.results, *page.view],
         "outputs": [*page.shown, page.results],
     }
     catching_up: dict[str, Any] = at_once | {
@@ -453,7 +451,8 @@ def connect(page: Page, blocks: gr.Blocks, settings: Settings, folder: Path) -> 
         "inputs": page.results,
         "outputs": page.shown,
     }
-    gr.on([part.change for part in page.view], **readjusting).then(**catching_up)
+    answering = {"fn": answer_controls, "inputs": [page.wanted, page.results, *page.view]}
+    gr.on([part.change for part in page.view], **readjusting | answering).then(**catching_up)
     # What was moved while the networks ran.
     running.success(**readjusting).then(**catching_up)
     opening.success(**readjusting).then(**catching_up)
@@ -572,17 +571,14 @@ def stop_run(results: Results | None) -> None:
         results.stopped = True
 
 
-def choose(
-    path: str | None, wanted: Choice | None, started: Choice | None, results: Results | None
-) -> Choice:
+def choose(path: str | None, wanted: Choice | None, results: Results | None) -> Choice:
     """Return what the visitor wants by now, and end a run that they don't want any longer.
 
     gradio announces a photo that replaces another twice, which is one choice. So is a photo chosen
     again, unless its run was stopped or its results are no more.
     """
-    unfinished = wanted is not started
     there = results is not None and not results.stopped
-    if wanted is not None and path == wanted.path and (unfinished or there or path is None):
+    if wanted is not None and path == wanted.path and (there or not wanted.begun):
         return wanted
     if results is not None:
         results.stopped = True

@@ -233,10 +233,11 @@ def resume(run: Run) -> dict[str, Any]:
     """Put `run` where it was when its state was written; return that state."""
     saved = load_state(run.state_path, run.rng)
     settings = settings_of(run.args)
-    changed = [name for name in settings if settings[name] != saved["settings"].get(name)]
+    before = saved["settings"]  # of an earlier release, which may lack some
+    changed = [name for name in settings.keys() & before if settings[name] != before[name]]
     if changed:
-        before = ", ".join(f"{name} {saved['settings'].get(name)}" for name in changed)
-        raise CheckpointError(f"{run.folder} was started with {before}; resume it with the same")
+        former = ", ".join(f"{name} {before[name]}" for name in changed)
+        raise CheckpointError(f"{run.folder} was started with {former}; resume it with the same")
     run.net.load_state_dict(saved["net"])
     run.averaged.load_state_dict(saved["averaged"])
     run.log = saved["log"]

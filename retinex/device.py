@@ -115,9 +115,11 @@ def _open_on_fastest(path: Path) -> OpenedModel:
         return cpu
     try:
         openvino = replace(open_model(path, Device.OPENVINO), reason=reason)
+        with _explaining(Device.OPENVINO, path):
+            seconds = _time_run(openvino.session)
     except DeviceError as error:
         return replace(cpu, reason=f"{reason}; {error.reason}")
-    if _time_run(openvino.session) > _time_run(cpu.session):
+    if seconds > _time_run(cpu.session):
         return replace(cpu, reason=f"{reason}; OpenVINO is slower on this processor")
     return openvino
 

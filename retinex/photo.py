@@ -132,6 +132,7 @@ def _shorten_exif(block: bytes) -> bytes:
         return block
     exif = Image.Exif()
     exif.load(block)
+    _keep_text(exif)
     exif.get_ifd(ExifTags.IFD.Exif).pop(ExifTags.Base.MakerNote, None)
     shorter = exif.tobytes()
     return shorter if len(shorter) <= LONGEST_JPEG_EXIF else b""

@@ -1,6 +1,7 @@
 """The demo as a visitor meets it: a real server, a real browser, real photos."""
 
 import base64
+import gc
 import io
 import json
 import os
@@ -455,8 +456,9 @@ def test_the_whole_way_on_a_phone(page: Page, dark_photo: Path, tmp_path: Path) 
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"no picture")
     upload(page, broken)
-    message = page.get_by_text("This file can't be read as a photo")
-    expect(message).to_have_count(1)
+    message = page.locator("#status", has_text="This file can't be read as a photo")
+    expect(message).to_be_visible()
+    expect(page.locator(".toast-body")).to_have_count(1)
     width = message.evaluate("part => part.getBoundingClientRect().right")
     assert width <= SIZES["phone"][0]
 
@@ -473,8 +475,37 @@ def test_a_photo_that_replaces_another_runs_once(
         upload(page, path)
         wait_for_all(page, f"{width}×160")
     first, last = f"(1 of {len(EXPERIMENTS)})", f"({len(EXPERIMENTS)} of {len(EXPERIMENTS)})"
-    turns = [number for text in page.evaluate("said") for number in (first, last) if number in text]
+    said = page.evaluate("said")
+    assert not any("Stopped" in text for text in said)  # as a second run would have been
+    turns = [number for text in said for number in (first, last) if number in text]
     assert [turn for turn, _ in groupby(turns)] == [first, last] * 2
+
+
+def test_what_counts_as_another_choice(dark_photo: Path, tmp_path: Path) -> None:
+    view = View(DEFAULT_EXPERIMENT, (), Adjustments())
+    results = demo_page.new_results(tmp_path, Path("a"), retinex.open_photo(dark_photo), view)
+    first = demo_page.choose("a", None, None)
+    assert demo_page.choose("a", first, None) is first  # announced twice, waiting
+    first.begun = True
+    assert demo_page.choose("a", first, results) is first  # announced twice, running
+    assert demo_page.choose("a", first, None) is not first  # refused, or no longer kept
+    other = demo_page.choose("b", first, results)
+    assert other.path == "b"
+    assert results.stopped
+    again = demo_page.choose("a", other, results)
+    assert again is not first
+    assert demo_page.choose(None, again, results).path is None
+    assert demo_page.choose("a", first, results) is not first  # stopped
+
+
+def test_results_that_are_forgotten_are_deleted(dark_photo: Path, tmp_path: Path) -> None:
+    view = View(DEFAULT_EXPERIMENT, (), Adjustments())
+    results = demo_page.new_results(tmp_path, dark_photo, retinex.open_photo(dark_photo), view)
+    demo_page.add_enhancement(results, retinex.enhance(dark_photo))
+    assert list(tmp_path.rglob("*.png"))
+    del results
+    gc.collect()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_photo_chosen_again_runs_again_after_a_stop(
