@@ -1,5 +1,6 @@
 """What README promises: its commands run, its tables agree with the code."""
 
+import csv
 import re
 import runpy
 import shlex
@@ -8,6 +9,7 @@ import sys
 import tomllib
 from importlib.metadata import version
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 from packaging.specifiers import SpecifierSet
@@ -118,6 +120,22 @@ def test_what_it_is_best_at_agrees_with_the_scores(experiment: Experiment) -> No
     (scores,) = re.findall(rf"^\| `{experiment.name}` \| (.+) \| (.+) \| (.+) \|$", card, re.M)
     numbers = re.findall(r"\d+\.\d{2,3}", experiment.best_at)
     assert {scores[0], scores[1]} <= set(numbers) <= set(scores)
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_scores_are_the_means_of_the_evaluation(experiment: str) -> None:
+    with (ROOT / "results" / "results.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["experiment"] == experiment]
+    psnr, ssim, corrected = (
+        fmean(float(row[column]) for row in rows) for column in ("psnr", "ssim", "psnr_gt_mean")
+    )
+    row = f"| `{experiment}` | {psnr:.2f} | {ssim:.3f} | {corrected:.2f} |"
+    card = (ROOT / "onnx_models" / "README.md").read_text()
+    assert row in card
+    assert row in README.replace("**", "")
+    metrics = card.split(f"name: {experiment}\n")[1].split("- name:")[0]
+    assert f"value: {psnr:.2f}\n" in metrics
+    assert f"value: {ssim:.3f}\n" in metrics
 
 
 def test_linked_files_exist() -> None:
