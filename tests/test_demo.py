@@ -369,6 +369,30 @@ def test_examples_and_own_photos_in_turn(page: Page, dark_photo: Path) -> None:
     wait_for_all(page)
 
 
+def test_takes_a_photo_that_is_dropped_or_pasted(page: Page, dark_photo: Path) -> None:
+    wait_for_example(page)
+    page.evaluate("content => { window.content = content; }", [*dark_photo.read_bytes()])
+    dropped = page.evaluate_handle("""() => {
+        const transfer = new DataTransfer();
+        const type = { type: 'image/png' };
+        transfer.items.add(new File([new Uint8Array(content)], 'dropped.png', type));
+        return transfer;
+    }""")
+    page.dispatch_event(
+        "#photo button:has-text('Drop Image Here')", "drop", {"dataTransfer": dropped}
+    )
+    wait_for_all(page)
+    page.get_by_label("Remove Image").first.click()
+    expect(page.locator("#before-after img")).to_have_count(0)
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.evaluate("""() => {
+        const photo = new Blob([new Uint8Array(content)], { type: 'image/png' });
+        return navigator.clipboard.write([new ClipboardItem({ 'image/png': photo })]);
+    }""")
+    page.get_by_label("Paste from clipboard").click()
+    wait_for_all(page)
+
+
 def test_takes_a_photo_with_the_camera(page: Page) -> None:
     wait_for_example(page)
     page.evaluate(FILM_IN_SMALL)
