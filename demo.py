@@ -415,19 +415,10 @@ def connect(page: Page, blocks: gr.Blocks, settings: Settings, folder: Path) -> 
     page.examples.click(lambda sample: sample[0], page.examples, page.photo, **instantly)
     # The run of another photo begins when that of the former has ended.
     running = page.photo.change(
-        choose,
-        inputs=[page.photo, page.wanted, page.results],
-        outputs=page.wanted,
-        **instantly,
+        choose, inputs=[page.photo, page.wanted, page.results], outputs=page.wanted, **instantly
     ).then(
         run,
-        inputs=[
-            page.photo,
-            page.wanted,
-            page.wanted_reference,
-            page.results,
-            *page.view,
-        ],
+        inputs=[page.photo, page.wanted, page.wanted_reference, page.results, *page.view],
         outputs=[*page.shown, page.status, page.stop, page.results],
         show_progress_on=page.status,
         api_visibility="private",

@@ -68,7 +68,7 @@ def export(weights: Path, folder: Path, fp16: bool) -> tuple[Path, int]:
 
 def check_range(net: Network, weights: Path) -> None:
     """Raise `CheckpointError` if a layer gives values that float16 can hardly hold."""
-    largest = float(np.max([largest_activation(net, image) for image in checked_images()]))
+    largest = largest_activation(net, checked_images())
     if not largest <= LARGEST_HALF:  # which NaN isn't, either
         raise CheckpointError(
             f"layers of {weights} give values up to {largest:.3g}, too many for float16; "

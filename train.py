@@ -26,7 +26,7 @@ from retinex.training.checkpoints import (
     Facts,
     load_decom,
     load_state,
-    load_weights,
+    load_weights_of,
     save_state,
     save_weights,
     write_atomically,
@@ -184,7 +184,8 @@ def start_run(args: argparse.Namespace) -> Run:
     args.precision = precision = resolve_precision(args.precision, device)
     args.pairs = len(pairs)
     torch.manual_seed(args.seed)
-    net = build_network(experiment) if args.start is None else load_start(args.start, experiment)
+    start: Path | None = args.start
+    net = build_network(experiment) if start is None else load_weights_of(start, experiment.name)
     net = net.to(device, memory_format=memory_format_for(precision))
     print(
         f"{experiment.name}: {len(training)} training and {len(validation)} validation pairs, "
@@ -204,14 +205,6 @@ def start_run(args: argparse.Namespace) -> Run:
         rng=np.random.default_rng(args.seed),
         tracker=NoTracker(),
     )
-
-
-def load_start(weights: Path, experiment: Experiment) -> Network:
-    """Read the weights a run starts from."""
-    net, trained_as, _ = load_weights(weights)
-    if trained_as != experiment:
-        raise CheckpointError(f"{weights} holds {trained_as.name}, this run is {experiment.name}")
-    return net
 
 
 def settings_of(args: argparse.Namespace) -> dict[str, Any]:
@@ -234,7 +227,7 @@ def resume(run: Run) -> dict[str, Any]:
     saved = load_state(run.state_path, run.rng)
     settings = settings_of(run.args)
     before = saved["settings"]  # of an earlier release, which may lack some
-    changed = [name for name in settings.keys() & before if settings[name] != before[name]]
+    changed = [name for name in settings if name in before and settings[name] != before[name]]
     if changed:
         former = ", ".join(f"{name} {before[name]}" for name in changed)
         raise CheckpointError(f"{run.folder} was started with {former}; resume it with the same")
@@ -417,24 +410,14 @@ def parse_arguments() -> argparse.Namespace:
 
     add("--data", **folders, default=None, help="pairs (default data/lol unless --photos is given)")
     add("--photos", **folders, default=[], help="normal photos alone, darkened at random")
+    share = {"type": float, "default": 0.0, "metavar": "SHARE"}
     add(
         "--synthetic",
-        type=float,
-        default=0.0,
-        help="share of pairs whose dark photo is made of the normal one (default 0)",
+        **share,
+        help="of pairs whose dark photo is made of the normal one (default 0)",
     )
-    add(
-        "--shuffled",
-        type=float,
-        default=0.0,
-        help="share of pairs whose colour channels change places (default 0)",
-    )
-    add(
-        "--mixed",
-        type=float,
-        default=0.0,
-        help="share of batches whose pairs are blended with one another (default 0)",
-    )
+    add("--shuffled", **share, help="of pairs whose colour channels change places (default 0)")
+    add("--mixed", **share, help="of batches whose pairs are blended with one another (default 0)")
     add("--val_share", type=float, default=0.05, help="scenes held out (default 0.05)")
     add("--out", type=Path, default=Path("runs"), help="the run goes into OUT/<experiment>")
     add("--decom", type=Path, help="with split: reuse the Decom-Net of these .safetensors")

@@ -226,11 +226,11 @@ def test_half_precision_is_refused_where_values_would_overflow(
 
 def test_the_largest_value_is_none_where_one_is_none(exported: dict[str, Exported]) -> None:
     net = copy.deepcopy(exported["join_ignore_enhance"].net)
-    assert 0 < largest_activation(net, noise(1, 9, 9)) < np.inf
+    assert 0 < largest_activation(net, [noise(1, 9, 9)]) < np.inf
     with torch.no_grad():
         net.decom.convs[2].bias[0] = np.nan
 
-    assert np.isnan(largest_activation(net, noise(1, 9, 9)))
+    assert np.isnan(largest_activation(net, [noise(1, 9, 9)]))
 
 
 @pytest.mark.parametrize("arguments", [[], ["missing.safetensors"]])

@@ -102,6 +102,18 @@ def load_weights(path: Path) -> tuple[Network, Experiment, Facts]:
     return net.eval(), experiment, facts
 
 
+def load_weights_of(path: Path, experiment: str) -> Network:
+    """Read released weights that must be of `experiment`; the network in evaluation mode.
+
+    Raises:
+        CheckpointError: as `load_weights`, or they are those of another experiment.
+    """
+    net, trained_as, _ = load_weights(path)
+    if trained_as.name != experiment:
+        raise CheckpointError(f"{path} holds weights of {trained_as.name}, not {experiment}")
+    return net
+
+
 def read_safetensors(path: Path) -> tuple[dict[str, Tensor], str]:
     """Read weights and the name of the experiment they were trained as, "" if there is none.
 

@@ -23,6 +23,7 @@ the licence, the project's version and what tiling needs: `receptive_radius` and
 
 import copy
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -182,13 +183,13 @@ def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 @torch.inference_mode()
-def largest_activation(net: Network, image: Pixels) -> float:
+def largest_activation(net: Network, images: Iterable[Pixels]) -> float:
     """Return the largest magnitude that layers of the exported form of `net` take or give.
 
     NaN if there is one. A CPU can't tell by running a float16 file: it computes it in float32.
 
     Args:
-        image: uint8 (b, h, w, 3), what the network is run on.
+        images: each uint8 (b, h, w, 3), what the network is run on.
     """
     module = build_portable(rewrite(net)).eval()
     largest: list[torch.Tensor] = []
@@ -202,7 +203,8 @@ def largest_activation(net: Network, image: Pixels) -> float:
 
     for layer in module.modules():
         layer.register_forward_hook(note)
-    run_portable(module, image)
+    for image in images:
+        run_portable(module, image)
     return torch.stack(largest).max().item()  # which keeps NaN, as Python's doesn't
 
 
