@@ -312,7 +312,7 @@ def train_epoch(
 
 @torch.inference_mode()
 def validate(run: Run, phase: Phase) -> dict[str, float]:
-    """Return the mean of each loss over the validation pairs."""
+    """Return the mean of each loss over the validation pairs; nothing if there are none."""
     run.averaged.eval()
     means = LossMeans()
     for batch in validation_batches(run.validation, run.args.crop, run.args.batch_size):
@@ -345,13 +345,13 @@ def write_csv(file: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def store_snapshot(run: Run, phase: Phase, epoch: int) -> None:
-    """Keep the weights of this epoch and a grid of what they make of validation photos."""
+    """Keep the weights of this epoch and a grid of what they make of photos held out, if any."""
     name = f"{phase}_{epoch:03d}"
     save_weights(
         run.folder / "snapshots" / f"{name}.safetensors", run.averaged.module, describe(run)
     )
     rng = np.random.default_rng(run.args.seed)
-    pairs = run.validation[:GRID_PHOTOS]
+    pairs = (run.validation or run.training)[:GRID_PHOTOS]
     photos = [central_crop(pair, GRID_PHOTO_SIZE, rng).low for pair in pairs]
     grid = stage_grid(run.averaged.module, photos, run.device)
     path = run.folder / "grids" / f"{name}.png"
@@ -418,7 +418,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     add("--shuffled", **share, help="of pairs whose colour channels change places (default 0)")
     add("--mixed", **share, help="of batches whose pairs are blended with one another (default 0)")
-    add("--val_share", type=float, default=0.05, help="scenes held out (default 0.05)")
+    add("--val_share", type=float, default=0.05, help="scenes held out (default 0.05; 0: none)")
     add("--out", type=Path, default=Path("runs"), help="the run goes into OUT/<experiment>")
     add("--decom", type=Path, help="with split: reuse the Decom-Net of these .safetensors")
     add("--start", type=Path, help="train on from these .safetensors instead of from scratch")
@@ -473,6 +473,8 @@ def parse_arguments() -> argparse.Namespace:
         parser.error(f"--crop must be at least {smallest_crop}: {why}")
     if not 0 <= args.average < 1:
         parser.error("--average is a decay: from 0 to less than 1")
+    if args.val_share == 0 and args.scheduler is Schedule.PLATEAU:
+        parser.error("--scheduler plateau needs scenes held out: a --val_share above 0")
     for name in ("synthetic", "shuffled", "mixed"):
         if not 0 <= getattr(args, name) <= 1:
             parser.error(f"--{name} is a share: from 0 to 1")

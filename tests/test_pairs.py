@@ -301,6 +301,12 @@ def test_the_seed_alone_decides_the_split() -> None:
     assert len({frozenset(held_out(seed)) for seed in range(5)}) > 1
 
 
+def test_nothing_is_held_out_if_so_wanted() -> None:
+    pairs = shots(0)
+
+    assert split_by_scene(pairs, 0, seed=0) == (pairs, [])
+
+
 def test_a_single_scene_cannot_be_split() -> None:
     with pytest.raises(DatasetError, match="single scene"):
         split_by_scene(shots(0), 0.5, seed=0)

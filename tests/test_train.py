@@ -193,6 +193,7 @@ def test_switches_choose_the_experiment(arguments: list[str], experiment: str) -
         (["--shuffled", "-1"], ["--shuffled"]),
         (["--mixed", "2"], ["--mixed"]),
         (["--average", "1"], ["--average"]),
+        (["--val_share", "0", "--scheduler", "plateau"], ["plateau", "held out"]),
         (["-m", "join", "--decom", "x.safetensors"], ["--decom", "split"]),
     ],
 )
@@ -309,6 +310,17 @@ def test_photos_alone_are_enough(project: Path, tmp_path: Path) -> None:
     assert facts["training_pairs"] + facts["validation_pairs"] == 6
     assert facts["settings"]["photos"] == ["high"]
     assert str(tmp_path.parent) not in str(facts)
+
+
+def test_all_pairs_can_be_trained_on(project: Path, tmp_path: Path) -> None:
+    train(project, *STUDY["join_ignore_enhance"], *TINY, "--val_share", "0", "--out", tmp_path)
+
+    folder = tmp_path / "join_ignore_enhance"
+    facts = load_weights(folder / "join_ignore_enhance.safetensors")[2]
+    assert (facts["training_pairs"], facts["validation_pairs"]) == (6, 0)
+    (row,) = read_log(folder)
+    assert row["train_decom"] and not row["val_decom"]
+    assert (folder / "grids" / "join_001.png").is_file()
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows has no SIGKILL")

@@ -166,11 +166,14 @@ def split_by_scene(
 ) -> tuple[list[Pair], list[Pair]]:
     """Split into training and validation pairs so that no scene is in both.
 
-    At least one scene is held out, and at least one is left; `seed` alone decides which.
+    At least one scene is held out, and at least one is left; `seed` alone decides which. With a
+    share of 0 nothing is held out.
 
     Raises:
         DatasetError: the pairs show a single scene.
     """
+    if validation_share == 0:
+        return list(pairs), []
     scenes = group_scenes(pairs)
     if len(scenes) < 2:
         raise DatasetError(
