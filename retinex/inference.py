@@ -1,6 +1,7 @@
 """From a photo to its Retinex stages with an exported network; needs onnxruntime, not PyTorch."""
 
 import json
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -209,6 +210,10 @@ def _split(size: int, side: int, halo: int, stride: int) -> Iterator[tuple[slice
         yield seen, slice(core_start, core_end), slice(core_start - start, core_end - start)
 
 
+LOADING = threading.Lock()
+"""Held while networks are loaded that all callers of `enhance` share."""
+
+
 @cache
 def _shared_enhancer(experiment: str, device: Device, models: Path) -> Enhancer:
     return Enhancer(experiment, device, models)
@@ -227,4 +232,6 @@ def enhance(
 
     Raises: as `Enhancer` and `Enhancer.enhance`.
     """
-    return _shared_enhancer(experiment, Device(device), Path(models)).enhance(photo)
+    with LOADING:  # a cache alone would let threads load the same networks at once
+        enhancer = _shared_enhancer(experiment, Device(device), Path(models))
+    return enhancer.enhance(photo)

@@ -3,7 +3,10 @@
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -82,11 +85,11 @@ class FallingBackAtRun(FakeCuda):
 
 
 class BlackCuda(FakeCuda):
-    """A GPU on which float16 overflows."""
+    """A GPU on which float16 overflows in Enhance-Net."""
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
-        outputs = super().run(*args, **kwargs)
-        return [output * 0 for output in outputs] if self.wants_cuda else outputs
+        *others, output = super().run(*args, **kwargs)
+        return [*others, output * 0 if self.wants_cuda else output]
 
 
 @pytest.fixture(autouse=True)
@@ -167,6 +170,7 @@ def test_gpu_that_works(gpu: pytest.MonkeyPatch, wanted: Device) -> None:
     [[(first, options), second]] = FakeCuda.asked
     assert (first, second) == (CUDA_PROVIDER, CPU_PROVIDER)
     assert options["cudnn_conv_algo_search"] == "HEURISTIC"
+    assert options["arena_extend_strategy"] == "kSameAsRequested"
 
 
 class FakeOpenVino(onnxruntime.InferenceSession):
@@ -185,6 +189,12 @@ class FailingOpenVino(FakeOpenVino):
         if self.wants_openvino:
             raise RuntimeError("no such primitive")
         return super().run(*args, **kwargs)
+
+
+class WrongOpenVino(FakeOpenVino):
+    def run(self, *args: Any, **kwargs: Any) -> Any:
+        outputs = super().run(*args, **kwargs)
+        return [255 - output for output in outputs] if self.wants_openvino else outputs
 
 
 class Options(onnxruntime.SessionOptions):
@@ -246,6 +256,33 @@ def test_openvino_that_fails(openvino: pytest.MonkeyPatch) -> None:
     assert runs(opened)
     with pytest.raises(DeviceError, match="no such primitive"):
         open_model(MODEL, Device.OPENVINO)
+
+
+def test_openvino_whose_pictures_are_wrong(openvino: pytest.MonkeyPatch) -> None:
+    openvino.setattr(onnxruntime, "InferenceSession", WrongOpenVino)
+    opened = open_model(MODEL, Device.AUTO)
+    assert opened.device is Device.CPU
+    assert "OpenVINO's pictures are wrong" in opened.reason
+
+
+def test_openvino_is_registered_once_by_many_threads(openvino: pytest.MonkeyPatch) -> None:
+    registered: list[str] = []
+    together = threading.Barrier(4)
+
+    @cache
+    def register() -> list[str]:
+        FakeOpenVino(MODEL, Options())  # takes a while, as registering does
+        registered.append("openvino")
+        return ["a CPU that OpenVINO knows"]
+
+    def open_it(_: int) -> Device:
+        together.wait()
+        return open_model(MODEL, Device.OPENVINO).device
+
+    openvino.setattr(device, "_openvino_cpus", register)
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(open_it, range(4))) == {Device.OPENVINO}
+    assert registered == ["openvino"]
 
 
 def test_openvino_that_does_not_load(openvino: pytest.MonkeyPatch) -> None:

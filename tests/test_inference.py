@@ -3,6 +3,7 @@
 import io
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -252,11 +253,15 @@ def test_networks_are_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
         return open_model(path, device)
 
     monkeypatch.setattr(inference, "open_model", counted)
-    for device, models in (
-        ("cpu", inference.MODELS_FOLDER),
-        (retinex.Device.CPU, str(inference.MODELS_FOLDER)),
-    ):
+    together = threading.Barrier(4)
+
+    def enhance(device: str, models: str | Path) -> None:
+        together.wait()
         retinex.enhance(make_dark(8, 8), "join", device, models)
+
+    folder = inference.MODELS_FOLDER
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(enhance, ["cpu", retinex.Device.CPU] * 2, [folder, folder, str(folder)] * 2))
     assert len(opened) == 1
 
 
