@@ -66,6 +66,7 @@ def runners(experiment: str, photo: Pixels) -> dict[str, Runner]:
     half = MODELS_FOLDER / "fp16"
     for device, models in (*((device, MODELS_FOLDER) for device in DEVICES), (Device.CUDA, half)):
         if not (models / f"{experiment}.onnx").is_file():
+            print(f"{experiment:20} not in fp16: `python export_onnx.py --fp16` makes its file")
             continue
         try:
             enhancer = Enhancer(experiment, device, models)

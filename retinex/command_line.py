@@ -229,7 +229,7 @@ def _add_common(parser: argparse.ArgumentParser, default_out: Path | None) -> No
         type=Device,
         choices=list(Device),
         default=Device.AUTO,
-        help="what the networks run on (default auto: the first that works)",
+        help="what the networks run on (default auto: the fastest that works)",
     )
     parser.add_argument(
         "--out",

@@ -4,6 +4,7 @@ A folder of pairs holds `low` and `high`; the two files of a pair have the same 
 may differ. LOL has two such folders, `our485` to train on and `eval15` to test on.
 """
 
+import unicodedata
 from pathlib import Path
 
 from retinex.photo import PhotoError, Pixels, open_photo
@@ -42,14 +43,19 @@ def match_stems(root: Path, part: str) -> list[tuple[Path, Path]]:
 
 
 def list_photos(folder: Path) -> list[Path]:
-    """List the photos directly in `folder`, sorted.
+    """List the photos directly in `folder`, sorted, but for hidden files.
 
     Raises:
         DatasetError: there are none, or no such folder.
     """
     if not folder.is_dir():
         raise DatasetError(f"there is no folder {folder}")
-    photos = sorted(p for p in folder.iterdir() if p.suffix.lower() in PHOTO_EXTENSIONS)
+    photos = sorted(
+        path
+        for path in folder.iterdir()
+        # macOS puts a hidden file beside each photo on foreign disks.
+        if path.suffix.lower() in PHOTO_EXTENSIONS and not path.name.startswith(".")
+    )
     if not photos:
         raise DatasetError(f"no photos in {folder} (looked for {sorted(PHOTO_EXTENSIONS)})")
     return photos
@@ -91,7 +97,8 @@ def shorten(names: list[str], shown: int = 10) -> str:
 def _photos_by_stem(folder: Path) -> dict[str, Path]:
     by_stem: dict[str, Path] = {}
     for path in list_photos(folder):
-        other = by_stem.setdefault(path.stem, path)
+        # File systems spell accents in two ways.
+        other = by_stem.setdefault(unicodedata.normalize("NFC", path.stem), path)
         if other != path:
             raise DatasetError(f"two photos of the same stem: {other} and {path}; keep one")
     return by_stem

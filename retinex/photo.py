@@ -27,6 +27,9 @@ FORMAT_OPTIONS: dict[str, dict[str, Any]] = {
     "WEBP": {"quality": 95},
 }
 
+STRIP = 256
+"""Rows made 8-bit at a time, so that large photos need floats for a part of them only."""
+
 LONGEST_JPEG_EXIF = 65533
 """In bytes."""
 
@@ -227,4 +230,8 @@ def _to_eight_bit(pixels: NDArray[np.generic]) -> Pixels:
     if pixels.dtype == np.uint8:
         return pixels.astype(np.uint8, copy=False)
     white = 1.0 if np.issubdtype(pixels.dtype, np.floating) else 65535.0
-    return np.rint(pixels.astype(np.float64).clip(0, white) * (255.0 / white)).astype(np.uint8)
+    eight_bit = np.empty(pixels.shape, np.uint8)
+    for top in range(0, len(pixels), STRIP):
+        strip = pixels[top : top + STRIP].astype(np.float64)
+        eight_bit[top : top + STRIP] = np.rint(strip.clip(0, white) * (255.0 / white))
+    return eight_bit

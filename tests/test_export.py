@@ -207,6 +207,18 @@ def test_half_precision_halves_the_file_alone(
         assert difference(half_size.stages[stage], pixels) <= 2
 
 
+def test_released_weights_can_be_exported_in_half_precision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = REPOSITORY / "checkpoints" / "retinex_plus.safetensors"
+
+    run_script(monkeypatch, str(weights), "--fp16", "--out", str(tmp_path))
+
+    photo = noise(1, 40, 60)[0]
+    half = retinex.enhance(photo, "retinex_plus", "cpu", tmp_path / "fp16").output
+    assert difference(half, retinex.enhance(photo, "retinex_plus", "cpu").output) <= 2
+
+
 def test_half_precision_is_refused_where_values_would_overflow(
     exported: dict[str, Exported], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -65,11 +65,19 @@ def test_extensions_may_differ_within_a_pair(tmp_path: Path) -> None:
     write(tmp_path / "high" / "b.webp", scene(2))
     write(tmp_path / "low" / "b.bmp", scene(2) // 4)
     (tmp_path / "low" / "Thumbs.db").write_bytes(b"not a photo")
+    (tmp_path / "low" / "._b.bmp").write_bytes(b"what macOS leaves behind")
 
     pairs = load_pairs([tmp_path])
 
     assert [Path(pair.name).name for pair in pairs] == ["a.JPG", "b.webp"]
     assert all(pair.low is not None and pair.low.mean() < 100 < 4 * 100 for pair in pairs)
+
+
+def test_accents_may_be_spelt_in_two_ways(tmp_path: Path) -> None:
+    write(tmp_path / "high" / "caf\u00e9.png", scene(1))
+    write(tmp_path / "low" / "cafe\u0301.png", scene(1) // 4)
+
+    assert len(load_pairs([tmp_path])) == 1
 
 
 def test_test_photos_of_lol_are_never_read(tmp_path: Path) -> None:
