@@ -99,7 +99,7 @@ def count_layers(file: Path, image: Pixels) -> list[Layer]:
     options.log_severity_level = 3
     options.enable_profiling = True
     # The layout that faster levels choose pads channels, which would be counted, too.
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     with tempfile.TemporaryDirectory() as folder:
         options.profile_file_prefix = f"{folder}/profile"
         session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
