@@ -9,7 +9,7 @@ from typing import TypeAlias
 from tqdm import tqdm
 
 from retinex.batch import Batch, BatchError, Format, Shard, check_writable, plan_batch, run_job
-from retinex.datasets import DatasetError
+from retinex.datasets import LOL_TEST_FOLDER, DatasetError
 from retinex.device import Device, DeviceError
 from retinex.experiments import EXPERIMENTS
 from retinex.inference import DEFAULT_EXPERIMENT, MODELS_FOLDER, Enhancer, ModelError
@@ -17,6 +17,7 @@ from retinex.inference import DEFAULT_EXPERIMENT, MODELS_FOLDER, Enhancer, Model
 # A class of argparse that has no public name and isn't generic at run time.
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
+RESULTS_FOLDER = Path("results")
 CHECKPOINTS_FOLDER = MODELS_FOLDER.parent / "checkpoints"
 
 EVALUATE_HELP = """\
@@ -68,21 +69,34 @@ def run_evaluate(args: argparse.Namespace) -> int:
         measures[name] = [*losses, *lpips]
     scores = []
     results = evaluation.evaluate(pairs, enhancers, measures)
-    heading = f"Evaluation on {len(pairs)} pairs of {args.folder.resolve().name}"
+    out = args.out or choose_results_folder(args.folder)
     try:
         for result in tqdm(results, "evaluate", len(pairs) * len(enhancers), unit="photo"):
             scores.append(result.scores)
-            sheet = args.out / "sheets" / result.scores.experiment / f"{result.scores.image}.png"
+            sheet = out / "sheets" / result.scores.experiment / f"{result.scores.image}.png"
             sheet.parent.mkdir(parents=True, exist_ok=True)
             evaluation.draw_sheet(result).save(sheet)
     finally:  # a pair that can't be read doesn't cost the scores of those before it
         notes = [*dict.fromkeys(map(describe_device, enhancers)), *notes]
+        done = len(scores) // len(enhancers)
+        scores = scores[: done * len(enhancers)]  # means are of the same pairs for all experiments
+        count = f"{done}" if done == len(pairs) else f"{done} of {len(pairs)}"
+        heading = f"Evaluation on {count} pairs of {args.folder.resolve().name}"
         if scores:
-            evaluation_report.write_csv(scores, args.out / "results.csv")
-            evaluation_report.write_markdown(scores, heading, notes, args.out / "results.md")
+            evaluation_report.write_csv(scores, out / "results.csv")
+            evaluation_report.write_markdown(scores, heading, notes, out / "results.md")
     print(f"{heading}\n\n{evaluation_report.mean_table(scores)}")
-    print(*notes, f"Every image: {args.out / 'results.md'}", sep="\n")
+    print(*notes, f"Every image: {out / 'results.md'}", sep="\n")
     return 0
+
+
+def choose_results_folder(pairs: Path) -> Path:
+    """Name the folder for what is found out of `pairs`: LOL's is the one that is published."""
+    return (
+        RESULTS_FOLDER
+        if (pairs / LOL_TEST_FOLDER).is_dir()
+        else RESULTS_FOLDER / pairs.resolve().name
+    )
 
 
 def run_enhance(args: argparse.Namespace) -> int:
@@ -157,7 +171,12 @@ def _add_evaluate(commands: Commands) -> None:
         metavar="NAME",
         help=f"of {', '.join(EXPERIMENTS)} (default all with an ONNX file)",
     )
-    _add_common(parser, default_out=Path("results"))
+    _add_common(parser)
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="folder to write to (default results for LOL, results/<FOLDER's name> for others)",
+    )
     parser.add_argument(
         "--checkpoints",
         type=Path,
@@ -183,7 +202,8 @@ def _add_enhance(commands: Commands) -> None:
         metavar="NAME",
         help=f"of {', '.join(EXPERIMENTS)} (default {DEFAULT_EXPERIMENT})",
     )
-    _add_common(parser, default_out=None)
+    _add_common(parser)
+    parser.add_argument("--out", type=Path, required=True, help="folder to write to")
     parser.add_argument(
         "--format",
         type=Format,
@@ -217,7 +237,7 @@ def _parse_shard(text: str) -> Shard:
         ) from error
 
 
-def _add_common(parser: argparse.ArgumentParser, default_out: Path | None) -> None:
+def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--models",
         type=Path,
@@ -230,11 +250,4 @@ def _add_common(parser: argparse.ArgumentParser, default_out: Path | None) -> No
         choices=list(Device),
         default=Device.AUTO,
         help="what the networks run on (default auto: the fastest that works)",
-    )
-    parser.add_argument(
-        "--out",
-        type=Path,
-        required=default_out is None,
-        default=default_out,
-        help="folder to write to" + (f" (default {default_out})" if default_out else ""),
     )

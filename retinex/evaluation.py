@@ -21,7 +21,7 @@ from retinex.experiments import EXPERIMENTS
 from retinex.inference import TILE, Enhancement, Enhancer, ModelError
 from retinex.photo import LUMA, Pixels
 from retinex.stages import Stage
-from retinex.statistics import estimate_noise, find_flat_areas
+from retinex.statistics import measure_flat_noise
 
 WHITE = 255
 SSIM_WINDOW = 7
@@ -40,8 +40,8 @@ class ImageScores:
         experiment: name of the experiment.
         image: the pair's stem.
         values: the numbers by name: "psnr", "ssim", "psnr_gt_mean", "flat_noise",
-            "illumination_mean", "illumination_spread", "seconds_per_megapixel" and those of the
-            extra measures.
+            "flat_noise_of_reference", "illumination_mean", "illumination_spread",
+            "seconds_per_megapixel" and those of the extra measures.
     """
 
     experiment: str
@@ -93,16 +93,6 @@ def psnr_gt_mean(output: Pixels, reference: Pixels) -> float:
     brightness = _mean_gray(output)
     scale = _mean_gray(reference) / brightness if brightness else 1.0
     return psnr((output * scale).clip(0, WHITE), reference)
-
-
-def flat_noise(output: Pixels, reference: Pixels) -> float:
-    """Noise that `output` has where `reference` is plain: standard deviation in steps of 255.
-
-    Of luma and of fine grain; blotches larger than a few pixels don't count. Both (h, w, 3). 0 if
-    nothing in the reference is plain.
-    """
-    luma = np.rint(output @ np.asarray(LUMA)).astype(np.uint8)
-    return estimate_noise(luma, find_flat_areas(reference))
 
 
 def _mean_gray(rgb: Pixels) -> float:
@@ -207,7 +197,8 @@ def score(
         "psnr": psnr(output, reference),
         "ssim": ssim(output, reference),
         "psnr_gt_mean": psnr_gt_mean(output, reference),
-        "flat_noise": flat_noise(output, reference),
+        "flat_noise": measure_flat_noise(output, reference),
+        "flat_noise_of_reference": measure_flat_noise(reference, reference),
         "illumination_mean": float(brightened.mean()),
         "illumination_spread": float(brightened.std()),
         "seconds_per_megapixel": enhancement.seconds / megapixels,

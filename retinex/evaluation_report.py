@@ -21,9 +21,12 @@ COLUMNS = {
     "psnr": Column("PSNR ↑ dB", 2),
     "ssim": Column("SSIM ↑", 4),
     "psnr_gt_mean": Column("psnr_gt_mean ↑ dB", 2),
-    "flat_noise": Column("noise in plain areas ↓", 2),
+    "flat_noise": Column("noise in plain areas", 2),
+    "flat_noise_of_reference": Column("the reference's", 2),
     "illumination_mean": Column("mean of Î", 3),
     "illumination_spread": Column("spread of Î", 3),
+    "unclipped_mean": Column("mean, unclipped", 3),
+    "unclipped_spread": Column("spread, unclipped", 3),
     "decom_loss": Column("Decom loss ↓", 4),
     "enhance_loss": Column("Enhance loss ↓", 4),
     "lpips": Column("LPIPS ↓", 4),
@@ -37,11 +40,12 @@ PROTOCOL = """\
 8-bit RGB at full size. **PSNR** over all pixels and channels; **SSIM** with scikit-image's
 defaults (uniform 7×7 window, K₁ = 0.01, K₂ = 0.03, mean over channels). **psnr_gt_mean**: PSNR
 after scaling the output to the reference's mean gray value; such figures can't be compared with
-plain PSNR. **Noise in plain areas**: standard deviation of the output's luma, in steps of 255,
-where that of the reference is below 2 (Immerkær's estimate: fine grain, no blotches). **Mean** and
-**spread of Î**: mean and standard deviation of the enhanced illumination, clipped at white = 1.
-**Decom** and **Enhance loss**: the paper's training losses, with its weights, of the pairs resized
-to 297×297. **s/megapixel**: time of the networks alone. All means are means over images.
+plain PSNR. **Noise in plain areas**: standard deviation of the output's luma within 9×9 pixels, in
+steps of 255, where that of the reference is below 2. **Mean** and **spread of Î**: mean and
+standard deviation of the enhanced illumination, clipped at white = 1; **unclipped**: the same in
+PyTorch, of the photos resized to 297×297. **Decom** and **Enhance loss**: the paper's training
+losses, with its weights, of the pairs so resized. **s/megapixel**: time of the networks alone. All
+means are means over images.
 """
 
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from retinex.photo import Pixels
+from retinex.photo import LUMA, Pixels
 
 HISTOGRAM_BINS = 64
 NOISE_KERNEL = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
@@ -49,29 +49,31 @@ def measure(rgb: Pixels) -> Statistics:
     )
 
 
-def estimate_noise(luma: Pixels, where: NDArray[np.bool_] | None = None) -> float:
+def estimate_noise(luma: Pixels) -> float:
     """Estimate the standard deviation of the noise in (h, w) uint8, in steps of 255.
 
     Immerkær, "Fast Noise Variance Estimation", 1996: the mean response to a kernel that ignores
     constant and linear areas. Fine texture counts as noise; 0 for pictures below 3×3 pixels.
-
-    Args:
-        where: (h, w), the pixels to estimate it from; all if None, 0 if there are none.
     """
     if min(luma.shape) < 3:
         return 0.0
     response = np.abs(cv2.filter2D(luma, cv2.CV_32F, NOISE_KERNEL))[1:-1, 1:-1]
-    if where is not None:
-        response = response[where[1:-1, 1:-1]]
-    return float(np.sqrt(np.pi / 2) / 6 * response.mean()) if response.size else 0.0
+    return float(np.sqrt(np.pi / 2) / 6 * response.mean())
 
 
-def find_flat_areas(rgb: Pixels) -> NDArray[np.bool_]:
-    """Tell where a picture, (h, w, 3) uint8, is plain: True in a map (h, w).
+def measure_flat_noise(rgb: Pixels, reference: Pixels) -> float:
+    """Measure how much a picture varies where its reference is plain, in steps of 255.
 
-    Plain is where luma varies by less than `FLAT_DEVIATION` within `FLAT_WINDOW` pixels.
+    The mean, over those pixels, of the standard deviation of luma within `FLAT_WINDOW` pixels:
+    grain and small blotches. Both (h, w, 3) uint8. 0 if nothing in the reference is plain.
     """
-    luma = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.float64)
+    plain = _local_deviation(reference) < FLAT_DEVIATION
+    return float(_local_deviation(rgb)[plain].mean()) if plain.any() else 0.0
+
+
+def _local_deviation(rgb: Pixels) -> NDArray[np.float64]:
+    """Return the standard deviation of luma around each pixel, (h, w); luma isn't rounded."""
+    luma = rgb @ np.asarray(LUMA)
     window = (FLAT_WINDOW, FLAT_WINDOW)
     variance = cv2.blur(luma**2, window) - cv2.blur(luma, window) ** 2
-    return np.asarray(variance < FLAT_DEVIATION**2)
+    return np.asarray(np.sqrt(variance.clip(min=0)))

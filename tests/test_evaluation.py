@@ -322,6 +322,7 @@ def test_losses_and_lpips_where_they_can_be_computed(pairs: Path, tmp_path: Path
         enhance = enhance_loss(of_low.reflectance, white, high).item()
     assert float(row["decom_loss"]) == pytest.approx(decom, rel=1e-4)
     assert float(row["enhance_loss"]) == pytest.approx(enhance, rel=1e-4)
+    assert (float(row["unclipped_mean"]), float(row["unclipped_spread"])) == (1, 0)
 
 
 def test_losses_of_other_weights_are_left_out(pairs: Path, tmp_path: Path) -> None:
@@ -349,6 +350,21 @@ def test_scores_before_a_broken_pair_are_kept(pairs: Path, tmp_path: Path) -> No
     assert done.returncode == 1
     assert "z.png can't be read as a photo" in done.stderr
     assert [row["image"] for row in read_csv(tmp_path / "results" / "results.csv")] == STEMS
+    heading, *_ = (tmp_path / "results" / "results.md").read_text(encoding="utf-8").splitlines()
+    assert heading == f"# Evaluation on {len(STEMS)} of {len(STEMS) + 1} pairs of pairs"
+
+
+def test_results_of_other_pairs_do_not_replace_those_of_lol(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(pairs / "eval15", tmp_path / "mine")
+
+    for folder in (pairs, tmp_path / "mine"):
+        main(["evaluate", str(folder), "--experiment", "join", "--device", "cpu"])
+
+    files = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.csv")}
+    assert files == {"results/results.csv", "results/mine/results.csv"}
 
 
 def read_small(path: Path) -> torch.Tensor:

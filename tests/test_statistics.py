@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from retinex.statistics import estimate_noise, find_flat_areas
+from retinex.statistics import measure_flat_noise
 
 
 def half_plain() -> np.ndarray:
@@ -12,21 +12,15 @@ def half_plain() -> np.ndarray:
     return picture
 
 
-def test_flat_areas_are_where_nothing_is() -> None:
-    flat = find_flat_areas(half_plain())
-
-    assert flat[:, :35].all()
-    assert not flat[:, 45:].any()
-
-
-@pytest.mark.parametrize("deviation", [2, 8])
-def test_noise_is_estimated_from_the_pixels_asked_for(deviation: float) -> None:
+@pytest.mark.parametrize("deviation", [0, 2, 8])
+def test_noise_is_measured_where_the_reference_is_plain(deviation: float) -> None:
     rng = np.random.default_rng(0)
-    luma = half_plain()[:, :, 0]
-    noisy = np.rint(luma + rng.normal(0, deviation, luma.shape)).astype(np.uint8)
+    gray_noise = rng.normal(0, deviation, (60, 80, 1))
+    noisy = np.rint(half_plain() + gray_noise).clip(0, 255).astype(np.uint8)
+    noisy[:, 45:] = rng.integers(0, 256, (60, 35, 3))  # where the reference isn't
 
-    in_plain_areas = estimate_noise(noisy, find_flat_areas(half_plain()))
+    assert measure_flat_noise(noisy, half_plain()) == pytest.approx(deviation, rel=0.1)
 
-    assert in_plain_areas == pytest.approx(deviation, rel=0.1)
-    assert estimate_noise(noisy) > 1.1 * in_plain_areas
-    assert estimate_noise(noisy, np.zeros(noisy.shape, bool)) == 0
+
+def test_no_noise_is_measured_where_nothing_is_plain() -> None:
+    assert measure_flat_noise(half_plain(), half_plain()[:, 50:].repeat(3, axis=1)[:, :80]) == 0

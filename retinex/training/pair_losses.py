@@ -1,4 +1,4 @@
-"""The paper's training losses on single pairs, to compare with the study's figures."""
+"""What only the networks in PyTorch tell of a pair: losses, to compare with the study's, and Î."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ LOSS_SIZE = 297
 
 
 class PairLosses:
-    """L_decom and L_enhance of an experiment's weights, in float32 on the CPU."""
+    """L_decom, L_enhance and Î of an experiment's weights, in float32 on the CPU."""
 
     def __init__(self, weights: Path, experiment: str) -> None:
         """Load `weights`.
@@ -34,15 +34,20 @@ class PairLosses:
 
     @torch.inference_mode()
     def __call__(self, low: Pixels, output: Pixels, high: Pixels) -> dict[str, float]:
-        """Return "decom_loss" and "enhance_loss" of a pair, (h, w, 3) uint8, at 297×297.
+        """Return "decom_loss", "enhance_loss", "unclipped_mean" and "unclipped_spread" of a pair.
 
+        The latter are of Î, which pictures clip at 1. The pair, (h, w, 3) uint8, is made 297×297.
         Enhance-Net's loss is defined for experiments without one, too: Î is 1 there. `output`
         isn't used: the networks run anew, at the size of the study.
         """
         batch = to_batch([Crops(resize(low), resize(high), make_thumbnail(low))])
         float32 = torch.autocast("cpu", enabled=False)
         losses = phase_losses(self._net, Phase.JOIN, batch, float32)
-        return {f"{name}_loss": loss.item() for name, loss in losses.items()}
+        illumination = self._net(batch.low).enhanced_illumination
+        return {f"{name}_loss": loss.item() for name, loss in losses.items()} | {
+            "unclipped_mean": illumination.mean().item(),
+            "unclipped_spread": illumination.std().item(),
+        }
 
 
 def resize(photo: Pixels) -> Pixels:
