@@ -21,13 +21,13 @@ BLOCK_ROWS = 256
 
 BRIGHT = 128
 """Illumination of 255 from which noise isn't amplified enough to touch the reflectance."""
-NOISE = 2.5
+NOISE = 1.0
 """Standard deviation of a dark photo's noise, in steps of 255; set on pairs of LOL's our485."""
 SMALLEST_ILLUMINATION = 8.0
 """Added to the illumination, of 255: below, rounding says more than light."""
-LUMA_RADIUS, CHROMA_RADIUS = 4, 8
-"""Of the windows noise is averaged in; colour noise is coarser and eyes miss less of colour."""
-DENOISE_HALO = 2 * LUMA_RADIUS + 2 * CHROMA_RADIUS
+DENOISE_RADIUS = 2
+"""Of the windows noise is averaged in; set on the same pairs."""
+DENOISE_HALO = 4 * DENOISE_RADIUS
 """How far a pixel of a denoised reflectance sees: two guided filters, each twice its radius."""
 
 SHOULDER = 0.8
@@ -169,10 +169,10 @@ def _smooth(reflectance: Pixels, illumination: Pixels) -> Floats:
     scaled = reflectance.astype(np.float32) / 255
     luma, red, blue = cv2.split(cv2.cvtColor(scaled, cv2.COLOR_RGB2YCrCb))
     luma = _guided_filter(
-        np.asarray(luma, np.float32), np.asarray(luma, np.float32), LUMA_RADIUS, noise_variance
+        np.asarray(luma, np.float32), np.asarray(luma, np.float32), DENOISE_RADIUS, noise_variance
     )
     chroma = [
-        _guided_filter(np.asarray(plane, np.float32), luma, CHROMA_RADIUS, noise_variance)
+        _guided_filter(np.asarray(plane, np.float32), luma, DENOISE_RADIUS, noise_variance)
         for plane in (red, blue)
     ]
     smooth = cv2.cvtColor(cv2.merge([luma, *chroma]), cv2.COLOR_YCrCb2RGB)

@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run_evaluate(args: argparse.Namespace) -> int:
     """Evaluate experiments on pairs; print the means and write all the rest."""
-    from retinex import evaluation, evaluation_report  # loads SciPy
+    from retinex import Adjustments, evaluation, evaluation_report  # loads SciPy and OpenCV
 
     pairs = evaluation.list_test_pairs(args.folder)
     enhancers = evaluation.open_enhancers(args.experiment, args.device, args.models)
@@ -68,7 +68,8 @@ def run_evaluate(args: argparse.Namespace) -> int:
             notes.append(f"No Decom and Enhance loss of {name}: {why_not}.")
         measures[name] = [*losses, *lpips]
     scores = []
-    results = evaluation.evaluate(pairs, enhancers, measures)
+    adjustments = Adjustments(denoise=args.denoise)
+    results = evaluation.evaluate(pairs, enhancers, measures, adjustments)
     out = args.out or choose_results_folder(args.folder)
     try:
         for result in tqdm(results, "evaluate", len(pairs) * len(enhancers), unit="photo"):
@@ -81,7 +82,8 @@ def run_evaluate(args: argparse.Namespace) -> int:
         done = len(scores) // len(enhancers)
         scores = scores[: done * len(enhancers)]  # means are of the same pairs for all experiments
         count = f"{done}" if done == len(pairs) else f"{done} of {len(pairs)}"
-        heading = f"Evaluation on {count} pairs of {args.folder.resolve().name}"
+        denoised = f", denoised by {args.denoise:g}" if args.denoise else ""
+        heading = f"Evaluation on {count} pairs of {args.folder.resolve().name}{denoised}"
         if scores:
             evaluation_report.write_csv(scores, out / "results.csv")
             evaluation_report.write_markdown(scores, heading, notes, out / "results.md")
@@ -178,6 +180,13 @@ def _add_evaluate(commands: Commands) -> None:
         help="folder to write to (default results for LOL, results/<FOLDER's name> for others)",
     )
     parser.add_argument(
+        "--denoise",
+        type=_parse_share,
+        default=0.0,
+        metavar="SHARE",
+        help="score outputs with this share of noise taken out of R, 0 to 1 (default 0)",
+    )
+    parser.add_argument(
         "--checkpoints",
         type=Path,
         default=CHECKPOINTS_FOLDER,
@@ -226,6 +235,13 @@ def _add_enhance(commands: Commands) -> None:
         metavar="K/N",
         help="take every N-th photo from the K-th on, so that N machines share the work",
     )
+
+
+def _parse_share(text: str) -> float:
+    share = float(text)
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"{text} isn't from 0 to 1")
+    return share
 
 
 def _parse_shard(text: str) -> Shard:

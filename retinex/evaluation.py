@@ -7,7 +7,7 @@ instead, has a column and a name of its own.
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from retinex.adjustments import Adjustments, adjust
 from retinex.contact_sheet import draw_contact_sheet
 from retinex.datasets import LOL_TEST_FOLDER, DatasetError, match_stems, read_pair
 from retinex.experiments import EXPERIMENTS
@@ -24,6 +25,7 @@ from retinex.stages import Stage
 from retinex.statistics import measure_flat_noise
 
 WHITE = 255
+NO_ADJUSTMENTS = Adjustments()
 SSIM_WINDOW = 7
 """Side of SSIM's window: scikit-image's default."""
 
@@ -159,6 +161,7 @@ def evaluate(
     pairs: Sequence[tuple[Path, Path]],
     enhancers: Sequence[Enhancer],
     measures: Mapping[str, Sequence[Measure]],
+    adjustments: Adjustments = NO_ADJUSTMENTS,
 ) -> Iterator[Evaluated]:
     """Run every experiment on every pair, pair by pair.
 
@@ -166,6 +169,7 @@ def evaluate(
         pairs: the (low, high) files.
         enhancers: the experiments.
         measures: further measures by experiment.
+        adjustments: what is made of the outputs before they are scored.
 
     Raises:
         DatasetError: a pair can't be read, or is smaller than SSIM's window.
@@ -181,6 +185,8 @@ def evaluate(
             if low_path == pairs[0][0]:
                 enhancer.enhance(low[:TILE, :TILE])  # the first run of a session is slower
             enhancement = enhancer.enhance(low)
+            output = adjust(enhancement, adjustments)
+            enhancement = replace(enhancement, stages=enhancement.stages | {Stage.OUTPUT: output})
             values = score(enhancement, high, measures.get(enhancer.experiment, ()))
             scores = ImageScores(enhancer.experiment, low_path.stem, values)
             yield Evaluated(scores, enhancement, high)

@@ -141,7 +141,7 @@ def test_more_exposure_never_darkens_and_never_clips_colours_away() -> None:
 def test_denoise_smooths_the_dark_and_leaves_the_bright() -> None:
     rng = np.random.default_rng(0)
     flat = np.full((120, 160, 3), (150, 120, 90))
-    noisy = to_pixels(flat + rng.normal(0, 20, flat.shape))
+    noisy = to_pixels(flat + rng.normal(0, 10, flat.shape))
     illumination = np.full((120, 160), 10, np.uint8)
     illumination[:, 80:] = BRIGHT
     deviations = [

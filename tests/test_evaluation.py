@@ -13,6 +13,7 @@ import torch
 from conftest import lively_net
 from PIL import Image
 
+from retinex import Adjustments, Enhancer, adjust, open_photo
 from retinex.command_line import main
 from retinex.contact_sheet import CELL_WIDTH, GAP
 from retinex.evaluation import ImageScores, mean_values, psnr, psnr_gt_mean, ssim
@@ -352,6 +353,20 @@ def test_scores_before_a_broken_pair_are_kept(pairs: Path, tmp_path: Path) -> No
     assert [row["image"] for row in read_csv(tmp_path / "results" / "results.csv")] == STEMS
     heading, *_ = (tmp_path / "results" / "results.md").read_text(encoding="utf-8").splitlines()
     assert heading == f"# Evaluation on {len(STEMS)} of {len(STEMS) + 1} pairs of pairs"
+
+
+def test_denoised_outputs_are_scored(pairs: Path, tmp_path: Path) -> None:
+    arguments = ["evaluate", str(pairs), "--experiment", "split_resize", "--device", "cpu"]
+
+    main([*arguments, "--denoise", "0.5", "--out", str(tmp_path)])
+
+    enhancement = Enhancer("split_resize", "cpu").enhance(pairs / "eval15" / "low" / "cat.png")
+    denoised = adjust(enhancement, Adjustments(denoise=0.5))
+    assert not np.array_equal(denoised, enhancement.output)
+    expected = psnr(denoised, open_photo(pairs / "eval15" / "high" / "cat.jpg").rgb)
+    rows = {row["image"]: row for row in read_csv(tmp_path / "results.csv")}
+    assert float(rows["cat"]["psnr"]) == pytest.approx(expected)
+    assert "denoised by 0.5" in (tmp_path / "results.md").read_text(encoding="utf-8")
 
 
 def test_results_of_other_pairs_do_not_replace_those_of_lol(
