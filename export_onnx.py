@@ -21,8 +21,10 @@ from retinex.training.onnx_export import export_onnx, largest_activation, run_in
 
 CHECKED_SHAPES = ((1, 1, 1), (1, 7, 5), (2, 33, 47), (1, 101, 200))
 """Batch, height and width of the images that both are run on."""
-TOLERANCE, TOLERANCE_OF_HALF = 1, 2
+TOLERANCE = 1
 """Largest difference allowed between the 8-bit images of onnxruntime and PyTorch."""
+TOLERANCE_OF_HALF = 2
+"""The same of float16 and float32: what is dark, such as the illumination of black, is rounded."""
 LARGEST_HALF = float(np.finfo(np.float16).max) / 4
 """Largest value a layer may give of the images checked with --fp16; photos may go beyond."""
 
@@ -35,21 +37,22 @@ def main() -> None:
         raise SystemExit("export_onnx.py: no checkpoints/*.safetensors; train with train.py first")
     print(f"{'file':44} largest difference to PyTorch (of 255)")
     failed = False
+    tolerance = TOLERANCE_OF_HALF if args.fp16 else TOLERANCE
     for path in paths:
         try:
-            file, difference = export(path, args.out, args.fp16)
+            file, difference = export(path, args.out, args.fp16, tolerance)
         except CheckpointError as error:
             raise SystemExit(f"export_onnx.py: {error}") from error
-        failed |= difference > tolerance(args.fp16)
+        failed |= difference > tolerance
         print(f"{file!s:44} {difference}", flush=True)
     if failed:
         raise SystemExit("export_onnx.py: an ONNX file computes something else than PyTorch")
 
 
-def export(weights: Path, folder: Path, fp16: bool) -> tuple[Path, int]:
+def export(weights: Path, folder: Path, fp16: bool, tolerance: int) -> tuple[Path, int]:
     """Export one checkpoint; return the file and its largest difference to PyTorch.
 
-    A file that differs by more than the `tolerance` doesn't replace the one there is.
+    A file that differs by more than `tolerance` doesn't replace the one there is.
     """
     net, experiment, facts = load_weights(weights)
     if fp16:
@@ -61,14 +64,9 @@ def export(weights: Path, folder: Path, fp16: bool) -> tuple[Path, int]:
         export_onnx(net, experiment, facts, unchecked, fp16=fp16)
         difference = largest_difference(net, unchecked)
         file = folder / unchecked.name
-        if difference <= tolerance(fp16):
+        if difference <= tolerance:
             unchecked.replace(file)
     return file, difference
-
-
-def tolerance(fp16: bool) -> int:
-    """Steps of 255 that a file's images may differ by from PyTorch's."""
-    return TOLERANCE_OF_HALF if fp16 else TOLERANCE
 
 
 def check_range(net: Network, weights: Path) -> None:

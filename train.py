@@ -345,7 +345,7 @@ def write_csv(file: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def store_snapshot(run: Run, phase: Phase, epoch: int) -> None:
-    """Keep the weights of this epoch and a grid of what they make of photos held out, if any."""
+    """Keep the weights of this epoch and a grid of what they make of photos, held out or not."""
     name = f"{phase}_{epoch:03d}"
     save_weights(
         run.folder / "snapshots" / f"{name}.safetensors", run.averaged.module, describe(run)
@@ -475,7 +475,7 @@ def parse_arguments() -> argparse.Namespace:
         parser.error("--average is a decay: from 0 to less than 1")
     if args.val_share == 0 and args.scheduler is Schedule.PLATEAU:
         parser.error("--scheduler plateau needs scenes held out: a --val_share above 0")
-    for name in ("synthetic", "shuffled", "mixed"):
+    for name in ("synthetic", "shuffled", "mixed", "val_share"):
         if not 0 <= getattr(args, name) <= 1:
             parser.error(f"--{name} is a share: from 0 to 1")
     standard = SEPARATE if args.mode is Mode.SPLIT else PAPER

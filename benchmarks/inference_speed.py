@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from timing import time_in_turns
 
-from retinex import Device, DeviceError, Enhancer
+from retinex import Device, DeviceError, Enhancer, ModelError
 from retinex.device import usable_cores
 from retinex.experiments import EXPERIMENTS
 from retinex.inference import MODELS_FOLDER
@@ -65,13 +65,12 @@ def runners(experiment: str, photo: Pixels) -> dict[str, Runner]:
     compared: dict[str, Runner] = {"PyTorch": run_in_torch}
     half = MODELS_FOLDER / "fp16"
     for device, models in (*((device, MODELS_FOLDER) for device in DEVICES), (Device.CUDA, half)):
-        if not (models / f"{experiment}.onnx").is_file():
-            print(f"{experiment:20} not in fp16: `python export_onnx.py --fp16` makes its file")
+        if models == half and f"onnxruntime, {Device.CUDA}" not in compared:
             continue
         try:
             enhancer = Enhancer(experiment, device, models)
-        except DeviceError as error:
-            print(f"{experiment:20} not on {device.label}: {error.reason}")
+        except (DeviceError, ModelError) as error:
+            print(f"{experiment:20} not on {device.label}: {error}")
             continue
         name = f"onnxruntime, {device}{', fp16' if models == half else ''}"
         compared[name] = lambda enhancer=enhancer: enhancer.enhance(photo).output

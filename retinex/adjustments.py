@@ -1,6 +1,5 @@
 """Changes to an enhanced photo that need no network: they combine the stages anew."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import cv2
@@ -8,16 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retinex.inference import Enhancement
-from retinex.photo import Pixels
+from retinex.photo import Pixels, split_rows
 from retinex.stages import Stage
 
 Floats = NDArray[np.float32]
 
 MAX_EXPOSURE = 3.0
 """Stops that `Adjustments.exposure` goes up or down."""
-
-BLOCK_ROWS = 256
-"""Rows computed at a time, so that large photos need floats for a part of them only."""
 
 BRIGHT = 128
 """Illumination of 255 from which noise isn't amplified enough to touch the reflectance."""
@@ -112,7 +108,7 @@ def denoise_reflectance(reflectance: Pixels, illumination: Pixels, strength: flo
     _check_range("strength", strength, 0.0, 1.0)
     denoised = reflectance.copy()
     height = len(reflectance)
-    for rows in _split_rows(height):
+    for rows in split_rows(height):
         if strength == 0 or not (illumination[rows] < BRIGHT).any():
             continue
         seen = slice(max(0, rows.start - DENOISE_HALO), min(height, rows.stop + DENOISE_HALO))
@@ -127,11 +123,6 @@ def denoise_reflectance(reflectance: Pixels, illumination: Pixels, strength: flo
 def _check_range(name: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:  # so written, it refuses NaN too
         raise ValueError(f"{name} must be from {low:g} to {high:g}, not {value}")
-
-
-def _split_rows(height: int) -> Iterator[slice]:
-    for top in range(0, height, BLOCK_ROWS):
-        yield slice(top, min(top + BLOCK_ROWS, height))
 
 
 def _mix_pixels(start: Pixels, end: Pixels | Floats, weight: Floats) -> Pixels:
@@ -158,8 +149,8 @@ def _guided_coefficients(
     return _box_mean(slope, radius), _box_mean(image_mean - slope * guide_mean, radius)
 
 
-def _guided_filter(image: Floats, guide: Floats, radius: int, noise_variance: Floats) -> Floats:
-    slope, offset = _guided_coefficients(image, guide, radius, noise_variance)
+def _guided_filter(image: Floats, guide: Floats, noise_variance: Floats) -> Floats:
+    slope, offset = _guided_coefficients(image, guide, DENOISE_RADIUS, noise_variance)
     return slope * guide + offset
 
 
@@ -167,14 +158,10 @@ def _smooth(reflectance: Pixels, illumination: Pixels) -> Floats:
     """Filter a whole reflectance, noise variance (NOISE / I)²; returns values in 0…255."""
     noise_variance = (NOISE / (illumination.astype(np.float32) + SMALLEST_ILLUMINATION)) ** 2
     scaled = reflectance.astype(np.float32) / 255
-    luma, red, blue = cv2.split(cv2.cvtColor(scaled, cv2.COLOR_RGB2YCrCb))
-    luma = _guided_filter(
-        np.asarray(luma, np.float32), np.asarray(luma, np.float32), DENOISE_RADIUS, noise_variance
-    )
-    chroma = [
-        _guided_filter(np.asarray(plane, np.float32), luma, DENOISE_RADIUS, noise_variance)
-        for plane in (red, blue)
-    ]
+    in_planes = cv2.split(cv2.cvtColor(scaled, cv2.COLOR_RGB2YCrCb))
+    luma, *chroma = (np.asarray(plane, np.float32) for plane in in_planes)
+    luma = _guided_filter(luma, luma, noise_variance)
+    chroma = [_guided_filter(plane, luma, noise_variance) for plane in chroma]
     smooth = cv2.cvtColor(cv2.merge([luma, *chroma]), cv2.COLOR_YCrCb2RGB)
     return np.asarray(smooth * 255, np.float32)
 
@@ -186,7 +173,7 @@ def _denoise_output(stages: dict[Stage, Pixels], strength: float) -> Pixels:
     """
     reflectance, output = stages[Stage.REFLECTANCE], stages[Stage.OUTPUT]
     denoised = denoise_reflectance(reflectance, stages[Stage.ILLUMINATION], strength)
-    for rows in _split_rows(len(output)):
+    for rows in split_rows(len(output)):
         change = denoised[rows].astype(np.float32) - reflectance[rows]
         light = stages[Stage.ENHANCED_ILLUMINATION][rows, :, None].astype(np.float32) / 255
         denoised[rows] = np.rint(output[rows] + change * light).clip(0, 255).astype(np.uint8)
@@ -197,7 +184,7 @@ def _expose(output: Pixels, stops: float) -> Pixels:
     """Multiply by 2^stops, all channels of a pixel alike, with a shoulder instead of clipping."""
     gains = _exposure_gains(stops)
     exposed = np.empty_like(output)
-    for rows in _split_rows(len(output)):
+    for rows in split_rows(len(output)):
         gain = gains[output[rows].max(axis=2)]
         exposed[rows] = np.rint(output[rows] * gain[:, :, None]).astype(np.uint8)
     return exposed
@@ -227,7 +214,7 @@ def _mix(rgb: Pixels, output: Pixels, strength: float, protection: float) -> Pix
     """Give each pixel its share of `output`: less of it in the bright areas of the input."""
     mixed = np.empty_like(output)
     areas = _BrightAreas(rgb) if protection > 0 else None
-    for rows in _split_rows(len(rgb)):
+    for rows in split_rows(len(rgb)):
         weight = np.full((1, 1, 1), strength, np.float32)
         if areas is not None:
             weight = np.asarray(

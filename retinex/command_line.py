@@ -26,9 +26,10 @@ Compare what the experiments make of dark photos with photos of the same scenes 
 Writes results.csv (every image), results.md (means and every image) and
 sheets/<experiment>/<image>.png (all stages and the reference) into --out.
 
-Decom and Enhance loss need PyTorch (pip install -e '.[train]') and the experiment's weights in
---checkpoints. LPIPS is computed where the package is installed (pip install -e '.[lpips]');
-it downloads the weights of its backbone, 230 MB, the first time it runs.
+Decom and Enhance loss and the unclipped Î need PyTorch (pip install -e '.[train]') and the
+experiment's weights in --checkpoints. LPIPS is computed where the package is installed
+(pip install -e '.[lpips]'); it downloads the weights of its backbone, 230 MB, the first time it
+runs.
 """
 ENHANCE_HELP = """\
 Brighten photos. Sub-folders and names are kept, and so are EXIF, colour profile and transparency
@@ -65,12 +66,12 @@ def run_evaluate(args: argparse.Namespace) -> int:
         name = enhancer.experiment
         losses, why_not = evaluation.load_training_losses(enhancer, args.checkpoints)
         if why_not:
-            notes.append(f"No Decom and Enhance loss of {name}: {why_not}.")
+            notes.append(f"No losses and no unclipped Î of {name}: {why_not}.")
         measures[name] = [*losses, *lpips]
     scores = []
     adjustments = Adjustments(denoise=args.denoise)
     results = evaluation.evaluate(pairs, enhancers, measures, adjustments)
-    out = args.out or choose_results_folder(args.folder)
+    out = args.out or choose_results_folder(args.folder, args.denoise)
     try:
         for result in tqdm(results, "evaluate", len(pairs) * len(enhancers), unit="photo"):
             scores.append(result.scores)
@@ -81,9 +82,7 @@ def run_evaluate(args: argparse.Namespace) -> int:
         notes = [*dict.fromkeys(map(describe_device, enhancers)), *notes]
         done = len(scores) // len(enhancers)
         scores = scores[: done * len(enhancers)]  # means are of the same pairs for all experiments
-        count = f"{done}" if done == len(pairs) else f"{done} of {len(pairs)}"
-        denoised = f", denoised by {args.denoise:g}" if args.denoise else ""
-        heading = f"Evaluation on {count} pairs of {args.folder.resolve().name}{denoised}"
+        heading = describe_evaluation(args.folder, done, len(pairs), args.denoise)
         if scores:
             evaluation_report.write_csv(scores, out / "results.csv")
             evaluation_report.write_markdown(scores, heading, notes, out / "results.md")
@@ -92,13 +91,19 @@ def run_evaluate(args: argparse.Namespace) -> int:
     return 0
 
 
-def choose_results_folder(pairs: Path) -> Path:
-    """Name the folder for what is found out of `pairs`: LOL's is the one that is published."""
-    return (
-        RESULTS_FOLDER
-        if (pairs / LOL_TEST_FOLDER).is_dir()
-        else RESULTS_FOLDER / pairs.resolve().name
-    )
+def choose_results_folder(pairs: Path, denoise: float) -> Path:
+    """Choose where an evaluation is written unless --out says: what is published stays as it is."""
+    folder = RESULTS_FOLDER
+    if not (pairs / LOL_TEST_FOLDER).is_dir():
+        folder /= pairs.resolve().name
+    return folder / f"denoised_{denoise:g}" if denoise else folder
+
+
+def describe_evaluation(pairs: Path, done: int, count: int, denoise: float) -> str:
+    """Say what was evaluated, and how much of it if not all."""
+    share = f"{done}" if done == count else f"{done} of {count}"
+    denoised = f", denoised by {denoise:g}" if denoise else ""
+    return f"Evaluation on {share} pairs of {pairs.resolve().name}{denoised}"
 
 
 def run_enhance(args: argparse.Namespace) -> int:
@@ -177,7 +182,7 @@ def _add_evaluate(commands: Commands) -> None:
     parser.add_argument(
         "--out",
         type=Path,
-        help="folder to write to (default results for LOL, results/<FOLDER's name> for others)",
+        help="folder to write to (default results for LOL, below it for other pairs or denoised)",
     )
     parser.add_argument(
         "--denoise",
@@ -238,9 +243,12 @@ def _add_enhance(commands: Commands) -> None:
 
 
 def _parse_share(text: str) -> float:
-    share = float(text)
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
     if not 0 <= share <= 1:
-        raise argparse.ArgumentTypeError(f"{text} isn't from 0 to 1")
+        raise argparse.ArgumentTypeError(f"{text} isn't a number from 0 to 1")
     return share
 
 

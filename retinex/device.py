@@ -30,6 +30,12 @@ OPENVINO_PACKAGE = "onnxruntime_ep_openvino"
 
 OPENING = threading.RLock()
 """Held while a model is opened: providers can be registered, and devices looked for, only once."""
+if hasattr(os, "register_at_fork"):  # a child forked while it is held would wait forever
+    os.register_at_fork(
+        before=OPENING.acquire,
+        after_in_parent=OPENING.release,
+        after_in_child=OPENING.release,
+    )
 LARGEST_ROUNDING = 5
 """Steps of 255 that pictures computed in bf16 may differ from those of the CPU in float32."""
 

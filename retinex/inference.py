@@ -210,8 +210,8 @@ def _split(size: int, side: int, halo: int, stride: int) -> Iterator[tuple[slice
         yield seen, slice(core_start, core_end), slice(core_start - start, core_end - start)
 
 
-LOADING = threading.Lock()
-"""Held while networks are loaded that all callers of `enhance` share."""
+_LOADING: dict[tuple[str, Device, Path], threading.Lock] = {}
+"""Locks held while the networks are loaded that all callers of `enhance` share."""
 
 
 @cache
@@ -232,6 +232,9 @@ def enhance(
 
     Raises: as `Enhancer` and `Enhancer.enhance`.
     """
-    with LOADING:  # a cache alone would let threads load the same networks at once
-        enhancer = _shared_enhancer(experiment, Device(device), Path(models))
+    wanted = experiment, Device(device), Path(models)
+    with _LOADING.setdefault(
+        wanted, threading.Lock()
+    ):  # a cache alone would let threads load the same networks at once
+        enhancer = _shared_enhancer(*wanted)
     return enhancer.enhance(photo)

@@ -3,6 +3,7 @@
 import io
 import struct
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -27,8 +28,8 @@ FORMAT_OPTIONS: dict[str, dict[str, Any]] = {
     "WEBP": {"quality": 95},
 }
 
-STRIP = 256
-"""Rows made 8-bit at a time, so that large photos need floats for a part of them only."""
+BLOCK_ROWS = 256
+"""Rows computed at a time, so that large photos need floats for a part of them only."""
 
 LONGEST_JPEG_EXIF = 65533
 """In bytes."""
@@ -231,7 +232,13 @@ def _to_eight_bit(pixels: NDArray[np.generic]) -> Pixels:
         return pixels.astype(np.uint8, copy=False)
     white = 1.0 if np.issubdtype(pixels.dtype, np.floating) else 65535.0
     eight_bit = np.empty(pixels.shape, np.uint8)
-    for top in range(0, len(pixels), STRIP):
-        strip = pixels[top : top + STRIP].astype(np.float64)
-        eight_bit[top : top + STRIP] = np.rint(strip.clip(0, white) * (255.0 / white))
+    for rows in split_rows(len(pixels)):
+        in_floats = pixels[rows].astype(np.float64)
+        eight_bit[rows] = np.rint(in_floats.clip(0, white) * (255.0 / white))
     return eight_bit
+
+
+def split_rows(height: int) -> Iterator[slice]:
+    """Split the rows of a photo into blocks of `BLOCK_ROWS`."""
+    for top in range(0, height, BLOCK_ROWS):
+        yield slice(top, min(top + BLOCK_ROWS, height))

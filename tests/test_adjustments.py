@@ -10,8 +10,8 @@ from PIL import Image
 
 import retinex
 from retinex import Adjustments, Device, Enhancement, Photo, Stage, adjust, denoise_reflectance
-from retinex.adjustments import BLOCK_ROWS, BRIGHT, SHOULDER
-from retinex.photo import Pixels
+from retinex.adjustments import BRIGHT, SHOULDER
+from retinex.photo import BLOCK_ROWS, Pixels
 
 CAT = Path(__file__).parent.parent / "examples" / "cat.jpg"
 
@@ -183,7 +183,7 @@ def test_denoise_in_blocks_is_that_of_one_pass(monkeypatch: pytest.MonkeyPatch) 
     illumination = to_pixels(stages[Stage.ILLUMINATION] / 4.0)
     blocks = []
     for rows in (1000, 32):
-        monkeypatch.setattr("retinex.adjustments.BLOCK_ROWS", rows)
+        monkeypatch.setattr("retinex.photo.BLOCK_ROWS", rows)
         blocks.append(denoise_reflectance(stages[Stage.REFLECTANCE], illumination, 1).astype(int))
     assert np.abs(blocks[0] - blocks[1]).max() <= 1
 

@@ -1,13 +1,15 @@
 """Which device is chosen, on machines whose GPU is there, is missing or fails."""
 
+import importlib
 import os
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from multiprocessing import get_context
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -26,6 +28,7 @@ from retinex.device import (
 from retinex.inference import MODELS_FOLDER
 
 MODEL = MODELS_FOLDER / "split_resize.onnx"
+OPENVINO_CPUS = device._openvino_cpus
 
 
 class FakeCuda(onnxruntime.InferenceSession):
@@ -269,20 +272,46 @@ def test_openvino_is_registered_once_by_many_threads(openvino: pytest.MonkeyPatc
     registered: list[str] = []
     together = threading.Barrier(4)
 
-    @cache
-    def register() -> list[str]:
-        FakeOpenVino(MODEL, Options())  # takes a while, as registering does
-        registered.append("openvino")
-        return ["a CPU that OpenVINO knows"]
+    def register(name: str, path: str) -> None:
+        FakeOpenVino(MODEL, Options())  # takes a while, as loading a library does
+        registered.append(path)
 
-    def open_it(_: int) -> Device:
+    def open_it(_: int) -> str:
         together.wait()
-        return open_model(MODEL, Device.OPENVINO).device
+        return open_model(MODEL, Device.AUTO).reason
 
-    openvino.setattr(device, "_openvino_cpus", register)
+    openvino.setattr(device, "_openvino_cpus", OPENVINO_CPUS)
+    package = SimpleNamespace(get_library_path=lambda: "openvino.so")
+    openvino.setattr(importlib, "import_module", lambda name: package)
+    openvino.setattr(onnxruntime, "register_execution_provider_library", register)
+    openvino.setattr(onnxruntime, "get_ep_devices", list)
+    OPENVINO_CPUS.cache_clear()
     with ThreadPoolExecutor(4) as pool:
-        assert set(pool.map(open_it, range(4))) == {Device.OPENVINO}
-    assert registered == ["openvino"]
+        reasons = set(pool.map(open_it, range(4)))
+    OPENVINO_CPUS.cache_clear()
+    assert registered == ["openvino.so"]
+    assert len(reasons) == 1
+
+
+def open_in_child(_: int) -> Device:
+    return open_model(MODEL, Device.CPU).device
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+def test_a_process_forked_while_a_model_is_opened_can_open_its_own() -> None:
+    held, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with device.OPENING:
+            held.set()
+            done.wait(1)  # forking waits for that; without the wait it would be over too soon
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    with get_context("fork").Pool(1) as pool:
+        assert pool.map_async(open_in_child, [0]).get(timeout=30) == [Device.CPU]
+    thread.join()
 
 
 def test_openvino_that_does_not_load(openvino: pytest.MonkeyPatch) -> None:

@@ -233,7 +233,7 @@ def test_the_report_says_why_columns_are_empty(evaluated: tuple[Path, str]) -> N
     out, shown = evaluated
     for text in (shown, (out / "results.md").read_text(encoding="utf-8")):
         for name in EXPERIMENTS:
-            assert f"No Decom and Enhance loss of {name}: there is no" in text
+            assert f"No losses and no unclipped Î of {name}: there is no" in text
         assert "Device: CPU" in text
 
 
@@ -294,36 +294,42 @@ class LPIPS(torch.nn.Module):
 def test_losses_and_lpips_where_they_can_be_computed(pairs: Path, tmp_path: Path) -> None:
     (tmp_path / "fake").mkdir()
     (tmp_path / "fake" / "lpips.py").write_text(FAKE_LPIPS)
-    write_checkpoint(tmp_path, "join_ignore_enhance")
+    write_checkpoint(tmp_path, "join")
     for file in ("low/cat.png", "high/cat.jpg"):
         (tmp_path / file).parent.mkdir()
         shutil.copy(pairs / "eval15" / file, tmp_path / file)
     out = tmp_path / "results"
 
     done = run(
-        *("evaluate", tmp_path, "--experiment", "join_ignore_enhance", "join", "--device", "cpu"),
+        *("evaluate", tmp_path, "--experiment", "join", "join_ignore_enhance", "--device", "cpu"),
         *("--checkpoints", tmp_path, "--out", out),
         path=tmp_path / "fake",
     )
 
     assert done.returncode == 0, done.stderr
     first, second = read_table(done.stdout)
-    assert [first["experiment"], second["experiment"]] == ["join_ignore_enhance", "join"]
+    assert [first["experiment"], second["experiment"]] == ["join", "join_ignore_enhance"]
     assert (second["Decom loss ↓"], second["Enhance loss ↓"]) == ("", "")
     row, _ = read_csv(out / "results.csv")
     assert 0 < float(row["lpips"]) <= 1
     assert first["LPIPS ↓"] == f"{float(row['lpips']):.4f}"
 
     low, high = (read_small(tmp_path / file) for file in ("low/cat.png", "high/cat.jpg"))
-    net = lively_net(EXPERIMENTS["join_ignore_enhance"])
+    net = lively_net(EXPERIMENTS["join"])
     with torch.no_grad():
         of_low, of_high = net.decom(low), net.decom(high)
         decom = decom_loss(of_low, of_high, low, high).item()
-        white = torch.ones_like(of_low.illumination)
-        enhance = enhance_loss(of_low.reflectance, white, high).item()
+        enhanced_illumination = net(low).enhanced_illumination
+        enhance = enhance_loss(of_low.reflectance, enhanced_illumination, high).item()
     assert float(row["decom_loss"]) == pytest.approx(decom, rel=1e-4)
     assert float(row["enhance_loss"]) == pytest.approx(enhance, rel=1e-4)
-    assert (float(row["unclipped_mean"]), float(row["unclipped_spread"])) == (1, 0)
+    assert enhanced_illumination.max() > 1.1
+    assert float(row["unclipped_mean"]) == pytest.approx(
+        enhanced_illumination.mean().item(), rel=1e-4
+    )
+    assert float(row["unclipped_spread"]) == pytest.approx(
+        enhanced_illumination.std().item(), rel=1e-4
+    )
 
 
 def test_losses_of_other_weights_are_left_out(pairs: Path, tmp_path: Path) -> None:
@@ -335,7 +341,7 @@ def test_losses_of_other_weights_are_left_out(pairs: Path, tmp_path: Path) -> No
         *("--checkpoints", tmp_path, "--out", tmp_path / "results"),
     )
 
-    assert "No Decom and Enhance loss of join: the ONNX file wasn't exported from" in done.stdout
+    assert "No losses and no unclipped Î of join: the ONNX file wasn't exported from" in done.stdout
 
 
 def test_scores_before_a_broken_pair_are_kept(pairs: Path, tmp_path: Path) -> None:
@@ -375,11 +381,11 @@ def test_results_of_other_pairs_do_not_replace_those_of_lol(
     monkeypatch.chdir(tmp_path)
     shutil.copytree(pairs / "eval15", tmp_path / "mine")
 
-    for folder in (pairs, tmp_path / "mine"):
-        main(["evaluate", str(folder), "--experiment", "join", "--device", "cpu"])
+    for arguments in ([pairs], [pairs, "--denoise", "1"], [tmp_path / "mine"]):
+        main(["evaluate", *map(str, arguments), "--experiment", "join", "--device", "cpu"])
 
-    files = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.csv")}
-    assert files == {"results/results.csv", "results/mine/results.csv"}
+    folders = {path.parent.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.csv")}
+    assert folders == {"results", "results/denoised_1", "results/mine"}
 
 
 def read_small(path: Path) -> torch.Tensor:
@@ -453,6 +459,14 @@ def test_the_training_pairs_of_lol_are_not_evaluated(
     tiny_lol: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert "eval15" in one_line_error(["evaluate", tiny_lol], capsys)
+
+
+@pytest.mark.parametrize("share", ["all", "2"])
+def test_denoising_is_a_share(share: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["evaluate", "pairs", "--denoise", share])
+
+    assert f"{share} isn't a number from 0 to 1" in capsys.readouterr().err
 
 
 def test_unknown_experiment(pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:

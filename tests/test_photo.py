@@ -253,6 +253,8 @@ def test_arrays(rgb: Pixels, alpha: Pixels) -> None:
         (gray, gray_rgb),
         (gray[:, :, None], gray_rgb),
     ]
+    tall = np.tile(rgb, (600 // len(rgb), 1, 1))
+    cases.append((tall.astype(np.uint16) * 257, tall))
     for array, expected in cases:
         photo = open_photo(array)
         assert np.array_equal(photo.rgb, expected)

@@ -192,6 +192,7 @@ def test_switches_choose_the_experiment(arguments: list[str], experiment: str) -
         (["--synthetic", "1.5"], ["--synthetic"]),
         (["--shuffled", "-1"], ["--shuffled"]),
         (["--mixed", "2"], ["--mixed"]),
+        (["--val_share", "5"], ["--val_share"]),
         (["--average", "1"], ["--average"]),
         (["--val_share", "0", "--scheduler", "plateau"], ["plateau", "held out"]),
         (["-m", "join", "--decom", "x.safetensors"], ["--decom", "split"]),
