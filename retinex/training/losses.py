@@ -21,8 +21,6 @@ STRUCTURE_AWARENESS = 10.0
 PLUS_SSIM_WEIGHT = 0.3
 PLUS_CORRECTED_WEIGHT = 0.5
 """Weight of the error that is left when the reference has told the exposure."""
-PLUS_SQUARED_WEIGHT = 5.0
-"""The same, squared, as PSNR counts it."""
 PLUS_MEAN_WEIGHT = 10.0
 DARKEST_OUTPUT = 0.02
 PLUS_STAGE_WEIGHT = 0.1
@@ -160,22 +158,20 @@ def correct_mean(output: Tensor, reference: Tensor) -> Tensor:
 def plus_loss(stages: RetinexStages, photo_low: Tensor, photo_high: Tensor) -> Tensor:
     """PlusNet's loss, on its output and, with little weight, on what its stages mean.
 
-    ‖R · Î − S_high‖₁ + 0.3 · (1 − SSIM) + 0.5 · ‖e‖₁ + 5 · ‖e‖₂² + 10 · (m − m_high)², where
-    e = c · R · Î − S_high and c is the ratio of both means: how bright a scene was to become can't
-    be known from a dark photo, and not knowing shouldn't outweigh colours and details. m and m_high
-    are the means: not knowing, absolute differences alone prefer too dark. ‖e‖₂² is a mean square.
+    ‖R · Î − S_high‖₁ + 0.3 · (1 − SSIM) + 0.5 · ‖c · R · Î − S_high‖₁ + 10 · (m − m_high)², where c
+    is the ratio of both means: how bright a scene was to become can't be known from a dark photo,
+    and not knowing shouldn't outweigh colours and details. m and m_high are the means: not knowing,
+    absolute differences alone prefer too dark.
 
     The stages' terms are 0.1 times ‖R · I − S_low‖₁, ‖I − max S_low‖₁ and ‖Î − max S_high‖₁, where
     max is a pixel's brightest colour channel, and 0.05 times the smoothness of I and Î.
     """
     reflectance, illumination, enhanced_illumination, output = stages
-    corrected = correct_mean(output, photo_high)
     image = (1, 2, 3)
     restoration = (
         functional.l1_loss(output, photo_high)
         + PLUS_SSIM_WEIGHT * (1 - ssim(output, photo_high))
-        + PLUS_CORRECTED_WEIGHT * functional.l1_loss(corrected, photo_high)
-        + PLUS_SQUARED_WEIGHT * functional.mse_loss(corrected, photo_high)
+        + PLUS_CORRECTED_WEIGHT * functional.l1_loss(correct_mean(output, photo_high), photo_high)
         + PLUS_MEAN_WEIGHT * functional.mse_loss(output.mean(image), photo_high.mean(image))
     )
     meaning = (
