@@ -351,7 +351,7 @@ def test_scores_before_a_broken_pair_are_kept(pairs: Path, tmp_path: Path) -> No
 
     done = run(
         *("evaluate", tmp_path / "pairs", "--experiment", "join", "--device", "cpu"),
-        *("--out", tmp_path / "results"),
+        *("--checkpoints", tmp_path, "--out", tmp_path / "results"),
     )
 
     assert done.returncode == 1
@@ -363,8 +363,9 @@ def test_scores_before_a_broken_pair_are_kept(pairs: Path, tmp_path: Path) -> No
 
 def test_denoised_outputs_are_scored(pairs: Path, tmp_path: Path) -> None:
     arguments = ["evaluate", str(pairs), "--experiment", "split_resize", "--device", "cpu"]
+    arguments += ["--checkpoints", str(tmp_path), "--out", str(tmp_path)]
 
-    main([*arguments, "--denoise", "0.5", "--out", str(tmp_path)])
+    main([*arguments, "--denoise", "0.5"])
 
     enhancement = Enhancer("split_resize", "cpu").enhance(pairs / "eval15" / "low" / "cat.png")
     denoised = adjust(enhancement, Adjustments(denoise=0.5))
@@ -382,7 +383,8 @@ def test_results_of_other_pairs_do_not_replace_those_of_lol(
     shutil.copytree(pairs / "eval15", tmp_path / "mine")
 
     for arguments in ([pairs], [pairs, "--denoise", "1"], [tmp_path / "mine"]):
-        main(["evaluate", *map(str, arguments), "--experiment", "join", "--device", "cpu"])
+        quickly = ["--experiment", "join", "--device", "cpu", "--checkpoints", "none"]
+        main(["evaluate", *map(str, arguments), *quickly])
 
     folders = {path.parent.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.csv")}
     assert folders == {"results", "results/denoised_1", "results/mine"}
