@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from retinex.datasets import PHOTO_EXTENSIONS
+from retinex.datasets import why_no_photo
 from retinex.inference import Enhancement, Enhancer
 from retinex.photo import Pixels, save_photo
 from retinex.stages import COMPUTED_STAGES, Stage
@@ -78,7 +78,7 @@ def plan_batch(
     """Decide which files to read and which to write.
 
     Folders are searched with all their sub-folders for files with an extension of
-    `PHOTO_EXTENSIONS`, except in `out`; files are taken whatever their extension.
+    `retinex.datasets.PHOTO_EXTENSIONS`, except in `out`; files are taken whatever their extension.
 
     Raises:
         BatchError: an input is missing, two photos would be written to one file, or a photo would
@@ -88,7 +88,7 @@ def plan_batch(
     left_alone: Counter[str] = Counter()
     for source_root in inputs:
         for file in _list_files(source_root, out):
-            if source_root.is_dir() and (kind := _why_no_photo(file)):
+            if source_root.is_dir() and (kind := why_no_photo(file)):
                 left_alone[kind] += 1
                 continue
             name = file.relative_to(source_root) if source_root.is_dir() else Path(file.name)
@@ -99,14 +99,6 @@ def plan_batch(
     in_order = sorted(jobs.values(), key=lambda job: job.target.relative_to(out).as_posix())
     _check_targets(in_order)
     return Batch(in_order, dict(left_alone))
-
-
-def _why_no_photo(file: Path) -> str:
-    """Say what else a file of a folder is than a photo; empty if it is one."""
-    if file.name.startswith("."):  # macOS puts one of these beside each photo on foreign disks
-        return "hidden"
-    extension = file.suffix.lower()
-    return "" if extension in PHOTO_EXTENSIONS else extension or "without extension"
 
 
 def check_writable(out: Path) -> None:

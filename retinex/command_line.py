@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
 
@@ -243,13 +244,11 @@ def _add_enhance(commands: Commands) -> None:
 
 
 def _parse_share(text: str) -> float:
-    try:
+    with suppress(ValueError):  # no number at all
         share = float(text)
-    except ValueError:
-        share = -1.0
-    if not 0 <= share <= 1:
-        raise argparse.ArgumentTypeError(f"{text} isn't a number from 0 to 1")
-    return share
+        if 0 <= share <= 1:
+            return share
+    raise argparse.ArgumentTypeError(f"{text} isn't a number from 0 to 1")
 
 
 def _parse_shard(text: str) -> Shard:

@@ -50,15 +50,18 @@ def list_photos(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise DatasetError(f"there is no folder {folder}")
-    photos = sorted(
-        path
-        for path in folder.iterdir()
-        # macOS puts a hidden file beside each photo on foreign disks.
-        if path.suffix.lower() in PHOTO_EXTENSIONS and not path.name.startswith(".")
-    )
+    photos = sorted(path for path in folder.iterdir() if not why_no_photo(path))
     if not photos:
         raise DatasetError(f"no photos in {folder} (looked for {sorted(PHOTO_EXTENSIONS)})")
     return photos
+
+
+def why_no_photo(file: Path) -> str:
+    """Say what else a file of a folder is than a photo; empty if it is one."""
+    if file.name.startswith("."):  # macOS puts one of these beside each photo on foreign disks
+        return "hidden"
+    extension = file.suffix.lower()
+    return "" if extension in PHOTO_EXTENSIONS else extension or "without extension"
 
 
 def read_photo(path: Path) -> Pixels:

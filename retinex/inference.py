@@ -233,8 +233,7 @@ def enhance(
     Raises: as `Enhancer` and `Enhancer.enhance`.
     """
     wanted = experiment, Device(device), Path(models)
-    with _LOADING.setdefault(
-        wanted, threading.Lock()
-    ):  # a cache alone would let threads load the same networks at once
+    loading = _LOADING.setdefault(wanted, threading.Lock())
+    with loading:  # a cache alone would let threads load the same networks at once
         enhancer = _shared_enhancer(*wanted)
     return enhancer.enhance(photo)

@@ -299,12 +299,13 @@ def open_in_child(_: int) -> Device:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
 def test_a_process_forked_while_a_model_is_opened_can_open_its_own() -> None:
-    held, done = threading.Event(), threading.Event()
+    held, forking = threading.Event(), threading.Event()
+    os.register_at_fork(before=forking.set)  # the hook registered last runs first
 
     def hold() -> None:
         with device.OPENING:
             held.set()
-            done.wait(1)  # forking waits for that; without the wait it would be over too soon
+            forking.wait()
 
     thread = threading.Thread(target=hold)
     thread.start()

@@ -261,7 +261,7 @@ def test_networks_are_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
     folder = inference.MODELS_FOLDER
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(enhance, ["cpu", retinex.Device.CPU] * 2, [folder, folder, str(folder)] * 2))
+        list(pool.map(enhance, ["cpu", retinex.Device.CPU] * 2, [folder, str(folder)] * 2))
     assert len(opened) == 1
 
 
