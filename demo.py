@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -50,6 +50,7 @@ from retinex.demo_networks import (
     run_networks,
 )
 from retinex.device import usable_cores
+from retinex.experiments import GROUPS
 from retinex.inference import DEFAULT_EXPERIMENT, MODELS_FOLDER
 from retinex.quick_gradio import gr, gradio_mcp, without_servers
 from retinex.results import Results, View
@@ -157,8 +158,8 @@ def main() -> None:
     """Start the demo, and open it in the browser unless it runs on a server."""
     settings = parse_arguments()
     try:
-        for name in EXPERIMENTS:
-            load_enhancer(name, settings)
+        for names in GROUPS:
+            load_enhancer(names, settings)
     except (DeviceError, ModelError) as error:
         raise SystemExit(f"demo.py: {error}") from error
     # As Ctrl-C does, so that visitors' files are deleted when a server is stopped.
@@ -479,9 +480,9 @@ def new_results(folder: Path, source: Path, photo: Photo, view: View) -> Results
     return results
 
 
-def order_experiments(first: str) -> list[str]:
-    """Name all experiments, the one that is looked at first."""
-    return sorted(EXPERIMENTS, key=lambda name: name != first)
+def order_runs(first: str) -> list[tuple[str, ...]]:
+    """Name the experiments of each run; the run of the `first` one comes first."""
+    return sorted(GROUPS, key=lambda names: first not in names)
 
 
 def prepare_example(folder: Path) -> Results:
@@ -497,16 +498,15 @@ def open_example(
     # The visitor's own, to adjust; in the state at once, so that a photo of theirs can stop it.
     results = new_results(folder, example.source, example.photo, example.view)
     yield {page.results: results}
-    for name in order_experiments(DEFAULT_EXPERIMENT):
-        if name not in example.measured and not results.stopped:
-            yield {**show(page, results), page.status: describe_running(results, name)}
+    for names in order_runs(DEFAULT_EXPERIMENT):
+        if not example.measured.keys() >= set(names) and not results.stopped:
+            yield {**show(page, results), page.status: describe_running(results, names)}
         with EXAMPLE_LOCK:
-            if name not in example.measured and not results.stopped:
+            if not example.measured.keys() >= set(names) and not results.stopped:
                 # Not on ZeroGPU, which is lent to visitors' own runs only.
-                enhancement = load_enhancer(name, settings).enhance(example.photo)
-                add_enhancement(example, enhancement)
+                add_enhancements(example, load_enhancer(names, settings).enhance(example.photo))
         if not results.stopped:
-            add_enhancement(results, example.load(name))
+            add_enhancements(results, map(example.load, names))
         if results.stopped:
             yield unchanged(page)  # else gradio repeats what came last
             return
@@ -514,7 +514,7 @@ def open_example(
 
 
 def run_experiments(page: Page, results: Results, settings: Settings) -> Iterator[Update]:
-    """Run the experiments one after the other, the compared one first; show each when done."""
+    """Run the experiments, the compared one first; show what is done after each run."""
     progress = gr.Progress()
 
     def report(tile: int, tiles: int) -> None:
@@ -522,14 +522,14 @@ def run_experiments(page: Page, results: Results, settings: Settings) -> Iterato
             raise RunStoppedError
         progress((tile, tiles), desc=title)
 
-    for name in order_experiments(results.view.compared):
-        title = EXPERIMENTS[name].title
+    for names in order_runs(results.view.compared):
+        title = name_titles(names)
         # Every update repeats the pictures before it: a closed tab keeps the last update only. The
         # state is written again, so that it is kept for longer.
-        status = {page.status: describe_running(results, name), page.results: results}
+        status = {page.status: describe_running(results, names), page.results: results}
         yield {**show(page, results), **status}
         try:
-            enhancement = run_networks(name, results.photo, settings, report)
+            enhancements = run_networks(names, results.photo, settings, report)
         except RunStoppedError:
             break
         except Exception:  # no GPU left on ZeroGPU, for one; gradio tells the visitor
@@ -538,7 +538,7 @@ def run_experiments(page: Page, results: Results, settings: Settings) -> Iterato
             raise
         if results.stopped:
             break
-        add_enhancement(results, enhancement)
+        add_enhancements(results, enhancements)
     yield end_run(page, results, settings)
 
 
@@ -576,11 +576,12 @@ def choose(path: str | None, wanted: Choice | None, results: Results | None) -> 
     return Choice(path)
 
 
-def add_enhancement(results: Results, enhancement: Enhancement) -> None:
-    """Add the stages of an experiment, and its output as the visitor wants to see it."""
+def add_enhancements(results: Results, enhancements: Iterable[Enhancement]) -> None:
+    """Add the stages of experiments, and their outputs as the visitor wants to see them."""
     with unless_deleted(results):
-        results.add(enhancement)
-        results.write_adjusted(enhancement)
+        for enhancement in enhancements:
+            results.add(enhancement)
+            results.write_adjusted(enhancement)
 
 
 @contextmanager
@@ -705,10 +706,16 @@ def clear(page: Page) -> Update:
     return {**dict.fromkeys(page.shown), page.before_after: slider, **pictures}
 
 
-def describe_running(results: Results, experiment: str) -> str:
-    """Say which experiment runs, and how many have run before it."""
-    number = f"{len(results.done) + 1} of {len(EXPERIMENTS)}"
-    return f"Running **{EXPERIMENTS[experiment].title}** ({number}) …"
+def describe_running(results: Results, experiments: Sequence[str]) -> str:
+    """Say which experiments run as one, and how many have run before them."""
+    first, last = len(results.done) + 1, len(results.done) + len(experiments)
+    numbers = f"{first}" if first == last else f"{first}–{last}"
+    return f"Running **{name_titles(experiments)}** ({numbers} of {len(EXPERIMENTS)}) …"
+
+
+def name_titles(experiments: Sequence[str]) -> str:
+    """Name experiments as people read them."""
+    return " and ".join(EXPERIMENTS[name].title for name in experiments)
 
 
 def describe_results(results: Results, settings: Settings) -> str:

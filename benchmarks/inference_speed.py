@@ -5,10 +5,13 @@ and on OpenVINO and CUDA where they work, there in float16 too if `export_onnx.p
 the files) run the same weights on the same photo in this process, turn by turn, on the same number
 of threads; the median of the ratios within a turn counts. The last columns are how far each output
 is from that of onnxruntime on the CPU, in steps of 255.
+
+The last line is of all experiments on one photo as the demo runs them, those with one Decom-Net as
+one, against one after the other.
 """
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +19,10 @@ import torch
 from PIL import Image
 from timing import time_in_turns
 
-from retinex import Device, DeviceError, Enhancer, ModelError
+from retinex import Device, DeviceError, Enhancer, ModelError, open_photo
 from retinex.device import usable_cores
-from retinex.experiments import EXPERIMENTS
-from retinex.inference import MODELS_FOLDER
+from retinex.experiments import EXPERIMENTS, GROUPS
+from retinex.inference import MODELS_FOLDER, CombinedEnhancer
 from retinex.photo import Pixels
 from retinex.training.checkpoints import load_weights
 
@@ -49,6 +52,22 @@ def main() -> None:
                 f"{experiment:20} {name:24} {np.median(times):7.3f} s {ratio:6.2f}× "
                 f"largest {difference.max():3} mean {difference.mean():.3f}"
             )
+    print(describe_groups(photo, args.turns))
+
+
+def describe_groups(photo: Pixels, turns: int) -> str:
+    """Time all experiments: each on its own, and each group as one."""
+    opened = open_photo(photo)
+
+    def run_all(groups: Iterable[Sequence[str]]) -> Callable[[], object]:
+        enhancers = [CombinedEnhancer(names) for names in groups]
+        return lambda: [enhancer.enhance(opened) for enhancer in enhancers]
+
+    each = run_all([name] for name in EXPERIMENTS)
+    seconds = time_in_turns({"each": each, "together": run_all(GROUPS)}, turns)
+    ratio = np.median(np.array(seconds["each"]) / seconds["together"])
+    medians = ", ".join(f"{name} {np.median(times):.3f} s" for name, times in seconds.items())
+    return f"all experiments: {medians}, {ratio:.2f}×"
 
 
 def runners(experiment: str, photo: Pixels) -> dict[str, Runner]:

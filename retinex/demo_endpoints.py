@@ -15,7 +15,7 @@ from retinex.demo_networks import (
     open_upload,
     run_networks,
 )
-from retinex.experiments import EXPERIMENTS
+from retinex.experiments import EXPERIMENTS, GROUPS
 from retinex.inference import DEFAULT_EXPERIMENT, Enhancement
 from retinex.photo import save_photo
 from retinex.quick_gradio import gr
@@ -49,7 +49,7 @@ def add_endpoints(settings: Settings) -> None:
             and device.
         """
         opened = open_upload(photo, settings)
-        result = run_networks(experiment or DEFAULT_EXPERIMENT, opened, settings)
+        (result,) = run_networks((experiment or DEFAULT_EXPERIMENT,), opened, settings)
         return [*save_stages(result, photo, COMPUTED_STAGES), describe_run(result)]
 
     def compare(photo: str, reference: str | None = None) -> list[Any]:
@@ -65,7 +65,7 @@ def add_endpoints(settings: Settings) -> None:
         """
         opened = open_upload(photo, settings)
         truth = open_reference(reference, opened, settings)
-        results = [run_networks(name, opened, settings) for name in EXPERIMENTS]
+        results = [*chain(*(run_networks(names, opened, settings) for names in GROUPS))]
         details = {
             result.experiment: describe_run(result) | compare_with_reference(result.output, truth)
             for result in results

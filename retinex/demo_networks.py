@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from retinex.device import Device, why_not_cuda
-from retinex.inference import DEFAULT_EXPERIMENT, Enhancement, Enhancer, Progress
+from retinex.inference import DEFAULT_EXPERIMENT, CombinedEnhancer, Enhancement, Progress
 from retinex.photo import Photo, PhotoError, Pixels, open_photo
 from retinex.quick_gradio import gr
 
@@ -29,27 +29,32 @@ class Settings:
 
 
 @cache
-def load_enhancer(experiment: str, settings: Settings) -> Enhancer:
-    """Load an experiment's networks once for all visitors."""
-    return Enhancer(experiment, settings.device, settings.models)
+def load_enhancer(experiments: tuple[str, ...], settings: Settings) -> CombinedEnhancer:
+    """Load the networks of a run once for all visitors."""
+    return CombinedEnhancer(experiments, settings.device, settings.models)
 
 
 def run_networks(
-    experiment: str, photo: Photo, settings: Settings, progress: Progress | None = None
-) -> Enhancement:
-    """Run one experiment, on ZeroGPU where there is one; `progress` isn't called there."""
+    experiments: tuple[str, ...],
+    photo: Photo,
+    settings: Settings,
+    progress: Progress | None = None,
+) -> list[Enhancement]:
+    """Run experiments as one, on ZeroGPU where there is one; `progress` isn't called there."""
     if spaces is not None:
-        return _run_on_zero_gpu(experiment, photo, settings)
-    return load_enhancer(experiment, settings).enhance(photo, progress)
+        return _run_on_zero_gpu(experiments, photo, settings)
+    return load_enhancer(experiments, settings).enhance(photo, progress)
 
 
-def _load_and_run(experiment: str, photo: Photo, settings: Settings) -> Enhancement:
-    """Load and run an experiment, knowing nothing of what was loaded before.
+def _load_and_run(
+    experiments: tuple[str, ...], photo: Photo, settings: Settings
+) -> list[Enhancement]:
+    """Load and run experiments, knowing nothing of what was loaded before.
 
     ZeroGPU lends its GPU to a process that is forked for one call, and only there it can be found.
     """
     why_not_cuda.cache_clear()
-    return Enhancer(experiment, settings.device, settings.models).enhance(photo)
+    return CombinedEnhancer(experiments, settings.device, settings.models).enhance(photo)
 
 
 # ZeroGPU wants to see this before the page is served.
@@ -131,7 +136,7 @@ def describe_device(settings: Settings, latest: Enhancement | None = None) -> st
     """Say what the networks run on, as the `latest` enhancement did, and why on nothing faster."""
     if latest is None and spaces is not None:
         return "Runs on **ZeroGPU**, lent for each run"
-    ran = latest or load_enhancer(DEFAULT_EXPERIMENT, settings)
+    ran = latest or load_enhancer((DEFAULT_EXPERIMENT,), settings)
     asked_for = "as asked for" if settings.device is not Device.AUTO else ""
     reason = f" ({text})" if (text := ran.device_reason or asked_for) else ""
     return f"Runs on **{ran.device.label}**{reason}"

@@ -101,8 +101,8 @@ class OpenedModel:
     reason: str = ""
 
 
-def open_model(path: Path, device: Device) -> OpenedModel:
-    """Open the ONNX file at `path` on `device`.
+def open_model(model: Path | bytes, device: Device) -> OpenedModel:
+    """Open an ONNX file, or the bytes of one, on `device`.
 
     Raises:
         DeviceError: `device` is CUDA or OpenVINO and doesn't work.
@@ -110,26 +110,26 @@ def open_model(path: Path, device: Device) -> OpenedModel:
     with OPENING:
         match device:
             case Device.CUDA:
-                return OpenedModel(_open_on_cuda(path), device)
+                return OpenedModel(_open_on_cuda(model), device)
             case Device.OPENVINO:
-                return OpenedModel(_open_on_openvino(path), device)
+                return OpenedModel(_open_on_openvino(model), device)
             case Device.CPU:
-                return OpenedModel(_new_session(path, [CPU_PROVIDER]), device)
+                return OpenedModel(_new_session(model, [CPU_PROVIDER]), device)
             case Device.AUTO:
-                return _open_on_fastest(path)
+                return _open_on_fastest(model)
 
 
-def _open_on_fastest(path: Path) -> OpenedModel:
+def _open_on_fastest(model: Path | bytes) -> OpenedModel:
     try:
-        return open_model(path, Device.CUDA)
+        return open_model(model, Device.CUDA)
     except DeviceError as error:
         reason = error.reason
-    cpu = replace(open_model(path, Device.CPU), reason=reason)
+    cpu = replace(open_model(model, Device.CPU), reason=reason)
     if not _has_openvino():
         return cpu
     try:
-        openvino = replace(open_model(path, Device.OPENVINO), reason=reason)
-        with _explaining(Device.OPENVINO, path):
+        openvino = replace(open_model(model, Device.OPENVINO), reason=reason)
+        with _explaining(Device.OPENVINO, model):
             seconds = _time_run(openvino.session)
             difference = _compare_runs(openvino.session, cpu.session)
     except DeviceError as error:
@@ -161,38 +161,39 @@ def _draw_ramp() -> NDArray[np.uint8]:
     return np.broadcast_to(np.arange(192, dtype=np.uint8)[:, None], (1, 128, 192, 3)).copy()
 
 
-def _open_on_cuda(path: Path) -> onnxruntime.InferenceSession:
-    """Open `path` on CUDA and prove by a run that it works there."""
-    with _explaining(Device.CUDA, path):
+def _open_on_cuda(model: Path | bytes) -> onnxruntime.InferenceSession:
+    """Open `model` on CUDA and prove by a run that it works there."""
+    with _explaining(Device.CUDA, model):
         if reason := why_not_cuda():
             raise DeviceError(Device.CUDA, reason)
         onnxruntime.preload_dlls()
-        session = _new_session(path, [(CUDA_PROVIDER, CUDA_OPTIONS), CPU_PROVIDER])
+        session = _new_session(model, [(CUDA_PROVIDER, CUDA_OPTIONS), CPU_PROVIDER])
         _prove(session, CUDA_PROVIDER)
     return session
 
 
-def _open_on_openvino(path: Path) -> onnxruntime.InferenceSession:
-    """Open `path` on OpenVINO and prove by a run that it works there."""
-    with _explaining(Device.OPENVINO, path):
+def _open_on_openvino(model: Path | bytes) -> onnxruntime.InferenceSession:
+    """Open `model` on OpenVINO and prove by a run that it works there."""
+    with _explaining(Device.OPENVINO, model):
         if reason := why_not_openvino():
             raise DeviceError(Device.OPENVINO, reason)
         options = session_options()
         options.add_provider_for_devices(_openvino_cpus(), {})
-        session = onnxruntime.InferenceSession(path, options)
+        session = onnxruntime.InferenceSession(model, options)
         _prove(session, OPENVINO_PROVIDER)
     return session
 
 
 @contextmanager
-def _explaining(device: Device, path: Path) -> Iterator[None]:
-    """Raise a `DeviceError` of whatever is raised while `path` is opened on `device`."""
+def _explaining(device: Device, model: Path | bytes) -> Iterator[None]:
+    """Raise a `DeviceError` of whatever is raised while `model` is opened on `device`."""
     try:
         yield
     except DeviceError:
         raise
     except Exception as error:  # libraries and their kernels fail with whatever they raise
-        raise DeviceError(device, f"{device.label} failed on {path.name}: {error}") from error
+        name = model.name if isinstance(model, Path) else "the merged networks"
+        raise DeviceError(device, f"{device.label} failed on {name}: {error}") from error
 
 
 def _prove(session: onnxruntime.InferenceSession, provider: str) -> None:
@@ -254,8 +255,8 @@ def _openvino_cpus() -> list[Any]:
     ]
 
 
-def _new_session(path: Path, providers: list[Any]) -> onnxruntime.InferenceSession:
-    return onnxruntime.InferenceSession(path, session_options(), providers=providers)
+def _new_session(model: Path | bytes, providers: list[Any]) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(model, session_options(), providers=providers)
 
 
 def session_options() -> onnxruntime.SessionOptions:

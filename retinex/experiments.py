@@ -6,6 +6,7 @@ adding a network to the project starts with adding a line here.
 
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import groupby
 
 
 class Mode(StrEnum):
@@ -50,6 +51,11 @@ class Experiment:
     mode: Mode
     upsampling: Upsampling = Upsampling.RESIZE
     ignore_enhance: bool = False
+
+    @property
+    def decom(self) -> str:
+        """What its R and I come from; experiments of equal names share it."""
+        return self.mode if self.mode is Mode.SPLIT else self.name
 
 
 EXPERIMENTS: dict[str, Experiment] = {
@@ -111,6 +117,11 @@ EXPERIMENTS: dict[str, Experiment] = {
         ),
     )
 }
+GROUPS = tuple(
+    tuple(experiment.name for experiment in group)
+    for _, group in groupby(EXPERIMENTS.values(), lambda experiment: experiment.decom)
+)
+"""The names of all experiments, those together that share what R and I come from."""
 
 
 def find_experiment(mode: Mode, upsampling: Upsampling, ignore_enhance: bool) -> Experiment:

@@ -4,7 +4,7 @@ import json
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -47,7 +47,7 @@ class Enhancement:
             (h, w) for the illuminations, where 255 stands for 1.
         device: where the networks really ran.
         device_reason: why nothing faster was chosen, if that was wanted; else empty.
-        seconds: time the networks took.
+        seconds: time the networks took; of experiments computed together, an equal share.
     """
 
     experiment: str
@@ -85,21 +85,61 @@ class Enhancer:
             ModelError: no such file.
             DeviceError: `device` is "cuda" or "openvino" and doesn't work here.
         """
-        path = Path(models) / f"{experiment}.onnx"
-        if not path.is_file():
-            raise ModelError(
-                f"there is no {path}; experiments are {', '.join(EXPERIMENTS)}; "
-                "`python export_onnx.py` makes their files"
-            )
-        opened = open_model(path, Device(device))
         self.experiment = experiment
-        self._path, self._wanted = path, Device(device)
-        self._opened = opened
-        facts = opened.session.get_modelmeta().custom_metadata_map
-        self.training: dict[str, Any] = json.loads(facts["training"])
-        self._stride = int(facts["stride"])
-        self._halo = -(-int(facts["receptive_radius"]) // self._stride) * self._stride
-        optional = opened.session.get_overridable_initializers()
+        self._networks = CombinedEnhancer([experiment], device, models)
+        self.training: dict[str, Any] = json.loads(self._networks.facts["training"])
+
+    @property
+    def device(self) -> Device:
+        """Where the networks really run."""
+        return self._networks.device
+
+    @property
+    def device_reason(self) -> str:
+        """Why nothing faster was chosen, if that was wanted; else empty."""
+        return self._networks.device_reason
+
+    def enhance(self, photo: PhotoSource | Photo, progress: Progress | None = None) -> Enhancement:
+        """Compute all stages of `photo` at its full size.
+
+        Large photos are computed in tiles; the result is that of one pass, within rounding.
+
+        Raises:
+            PhotoError: `photo` can't be read.
+            DeviceError: the device that was asked for fails, for want of memory for one.
+        """
+        (enhancement,) = self._networks.enhance(photo, progress)
+        return enhancement
+
+
+class CombinedEnhancer:
+    """Several experiments' networks that run as one: what they have in common is computed once.
+
+    Both split experiments have one Decom-Net. Safe to use from several threads.
+
+    Attributes:
+        experiments: their names.
+        facts: the metadata of the first one's ONNX file.
+    """
+
+    def __init__(
+        self,
+        experiments: Sequence[str],
+        device: Device | str = Device.AUTO,
+        models: str | Path = MODELS_FOLDER,
+    ) -> None:
+        """Load `<models>/<experiment>.onnx` of each.
+
+        Raises: as `Enhancer`.
+        """
+        self.experiments = tuple(experiments)
+        self._model, self._outputs = _find_model(self.experiments, Path(models))
+        self._wanted = Device(device)
+        self._opened = open_model(self._model, self._wanted)
+        self.facts = self._opened.session.get_modelmeta().custom_metadata_map
+        self._stride = int(self.facts["stride"])
+        self._halo = -(-int(self.facts["receptive_radius"]) // self._stride) * self._stride
+        optional = self._opened.session.get_overridable_initializers()
         self._sees_thumbnail = any(value.name == "thumbnail" for value in optional)
 
     @property
@@ -112,26 +152,35 @@ class Enhancer:
         """Why nothing faster was chosen, if that was wanted; else empty."""
         return self._opened.reason
 
-    def enhance(self, photo: PhotoSource | Photo, progress: Progress | None = None) -> Enhancement:
-        """Compute all stages of `photo` at its full size.
-
-        Large photos are computed in tiles; the result is that of one pass, within rounding.
-
-        Raises:
-            PhotoError: `photo` can't be read.
-            DeviceError: the device that was asked for fails, for want of memory for one.
-        """
+    def enhance(
+        self, photo: PhotoSource | Photo, progress: Progress | None = None
+    ) -> list[Enhancement]:
+        """Compute all stages of each experiment; as `Enhancer.enhance`."""
         opened = photo if isinstance(photo, Photo) else open_photo(photo)
         started = time.perf_counter()
-        stages = self._compute_stages(opened.rgb, progress)
-        seconds = time.perf_counter() - started
+        images = self._compute_images(opened.rgb, progress)
+        seconds = (time.perf_counter() - started) / len(self.experiments)
         ran = self._opened
-        return Enhancement(self.experiment, opened, stages, ran.device, ran.reason, seconds)
+        return [
+            Enhancement(
+                experiment,
+                opened,
+                {Stage.INPUT: opened.rgb}
+                | {stage: images[name] for stage, name in zip(COMPUTED_STAGES, names, strict=True)},
+                ran.device,
+                ran.reason,
+                seconds,
+            )
+            for experiment, names in zip(self.experiments, self._outputs, strict=True)
+        ]
 
-    def _compute_stages(self, rgb: Pixels, progress: Progress | None) -> dict[Stage, Pixels]:
+    def _compute_images(self, rgb: Pixels, progress: Progress | None) -> dict[str, Pixels]:
+        """Compute each output of the model, by its name."""
         height, width = rgb.shape[:2]
         images = {
-            stage: np.empty((height, width, stage.channels), np.uint8) for stage in COMPUTED_STAGES
+            name: np.empty((height, width, stage.channels), np.uint8)
+            for names in self._outputs
+            for stage, name in zip(COMPUTED_STAGES, names, strict=True)
         }
         tiles = list(split_into_tiles(height, width, self._halo, self._stride))
         inputs: dict[str, Pixels] = {}
@@ -139,21 +188,20 @@ class Enhancer:
             inputs["thumbnail"] = make_thumbnail(rgb)[None]
         for done, tile in enumerate(tiles, start=1):
             inputs["image"] = rgb[None, tile.rows, tile.columns]
-            outputs = self._run(inputs)
-            for stage, pixels in zip(COMPUTED_STAGES, outputs, strict=True):
-                images[stage][tile.core] = pixels[0][tile.core_inside]
+            outputs = self._run(list(images), inputs)
+            for image, pixels in zip(images.values(), outputs, strict=True):
+                image[tile.core] = pixels[0][tile.core_inside]
             if progress is not None:
                 progress(done, len(tiles))
-        return {Stage.INPUT: rgb} | {
-            stage: image if stage.channels == 3 else image[:, :, 0]
-            for stage, image in images.items()
+        return {
+            name: image if image.shape[2] == 3 else image[:, :, 0] for name, image in images.items()
         }
 
-    def _run(self, inputs: dict[str, Pixels]) -> list[Pixels]:
+    def _run(self, names: list[str], inputs: dict[str, Pixels]) -> list[Pixels]:
         """Run the networks; if the device fails that `auto` chose, on the CPU from now on."""
         opened = self._opened  # which another thread may replace
         try:
-            outputs: list[Pixels] = opened.session.run(None, inputs)
+            outputs: list[Pixels] = opened.session.run(names, inputs)
             return outputs
         except Exception as error:  # a GPU without enough memory, for one; each has its own kinds
             if opened.device is Device.CPU:
@@ -162,8 +210,25 @@ class Enhancer:
             if self._wanted is not Device.AUTO:
                 raise DeviceError(opened.device, reason) from error
             warnings.warn(f"{reason}. The CPU takes over.", RuntimeWarning, stacklevel=4)
-            self._opened = replace(open_model(self._path, Device.CPU), reason=reason)
-            return self._run(inputs)
+            self._opened = replace(open_model(self._model, Device.CPU), reason=reason)
+            return self._run(names, inputs)
+
+
+def _find_model(experiments: Sequence[str], models: Path) -> tuple[Path | bytes, list[list[str]]]:
+    """Return the model of these experiments and, of each, what its stages are called in it."""
+    files = [models / f"{experiment}.onnx" for experiment in experiments]
+    for file in files:
+        if not file.is_file():
+            raise ModelError(
+                f"there is no {file}; experiments are {', '.join(EXPERIMENTS)}; "
+                "`python export_onnx.py` makes their files"
+            )
+    if len(files) == 1:
+        return files[0], [list(COMPUTED_STAGES)]
+    from retinex.merged_graphs import merge_graphs  # onnx takes a quarter of a second to import
+
+    merged = merge_graphs(files)
+    return merged.model, merged.outputs
 
 
 @dataclass(frozen=True)

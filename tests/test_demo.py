@@ -15,7 +15,8 @@ import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
-from itertools import groupby
+from functools import cache
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,12 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 import demo as demo_page
 import retinex
-from retinex import EXPERIMENTS, Adjustments, Stage, adjust
+from retinex import EXPERIMENTS, Adjustments, Enhancement, Stage, adjust
 from retinex.colour_map import colour
 from retinex.demo_files import delete_old_files
 from retinex.evaluation import psnr, ssim
-from retinex.inference import DEFAULT_EXPERIMENT
+from retinex.experiments import GROUPS
+from retinex.inference import DEFAULT_EXPERIMENT, CombinedEnhancer
 from retinex.results import View
 from retinex.stages import COMPUTED_STAGES
 from retinex.statistics import HISTOGRAM_BINS, measure
@@ -76,6 +78,13 @@ class Server:
     process: subprocess.Popen[str]
     address: str
     log: Path
+
+
+@cache
+def enhance_all(photo: Path) -> dict[str, Enhancement]:
+    """Enhance a photo with every experiment, those that share a Decom-Net as one, as the demo."""
+    groups = (CombinedEnhancer(names).enhance(photo) for names in GROUPS)
+    return {result.experiment: result for result in chain(*groups)}
 
 
 def start(command: list[str], folder: Path, log: Path, **environment: str) -> Server:
@@ -246,7 +255,7 @@ def test_opens_with_an_example_already_enhanced(page: Page) -> None:
 
 @pytest.mark.parametrize("page", SIZES, indirect=True)
 def test_every_tab_shows_what_inference_computes(page: Page, dark_photo: Path) -> None:
-    expected = {name: retinex.enhance(dark_photo, name).stages for name in EXPERIMENTS}
+    expected = {name: enhance_all(dark_photo)[name].stages for name in EXPERIMENTS}
     upload(page, dark_photo)
     wait_for_all(page)
     for stage in Stage:
@@ -283,7 +292,7 @@ def test_pictures_have_alternative_texts(finished: Page) -> None:
 def test_facts_are_those_of_the_pictures(finished: Page, dark_photo: Path) -> None:
     before = measure(np.asarray(Image.open(dark_photo)))
     for name in EXPERIMENTS:
-        after = measure(retinex.enhance(dark_photo, name).output)
+        after = measure(enhance_all(dark_photo)[name].output)
         assert after.mean_luminance > before.mean_luminance
         facts = finished.locator(f"#facts-{name}")
         for text in (
@@ -333,7 +342,7 @@ def test_illumination_in_colours(finished: Page, dark_photo: Path) -> None:
     finished.locator(f"#colours-{stage}").get_by_label("Show in colours").check()
     expect(picture).not_to_have_attribute("src", str(gray))
     expect(legend).to_be_visible()
-    expected = colour(retinex.enhance(dark_photo, name).stages[stage])
+    expected = colour(enhance_all(dark_photo)[name].stages[stage])
     np.testing.assert_array_equal(download(finished, f"#{stage}-{name} img"), expected)
     finished.locator(f"#colours-{stage}").get_by_label("Show in colours").uncheck()
     expect(picture).to_have_attribute("src", str(gray))
@@ -347,7 +356,7 @@ def test_reference_scores_every_output(finished: Page, dark_photo: Path, tmp_pat
     finished.get_by_text("Score against a reference").click()
     finished.set_input_files("#reference input[type=file]", tmp_path / "reference.png")
     for name in EXPERIMENTS:
-        output = retinex.enhance(dark_photo, name).output
+        output = enhance_all(dark_photo)[name].output
         scores = f"PSNR {psnr(output, reference):.2f} dB · SSIM {ssim(output, reference):.3f}"
         expect(finished.locator(f"#facts-{name}")).to_contain_text(scores)
     finished.locator("#reference").get_by_label("Remove Image").or_(
@@ -525,7 +534,7 @@ def test_what_counts_as_another_choice(dark_photo: Path, tmp_path: Path) -> None
 def test_results_that_are_forgotten_are_deleted(dark_photo: Path, tmp_path: Path) -> None:
     view = View(DEFAULT_EXPERIMENT, (), Adjustments())
     results = demo_page.new_results(tmp_path, dark_photo, retinex.open_photo(dark_photo), view)
-    demo_page.add_enhancement(results, retinex.enhance(dark_photo))
+    demo_page.add_enhancements(results, [retinex.enhance(dark_photo)])
     assert list(tmp_path.rglob("*.png"))
     del results
     gc.collect()
@@ -667,7 +676,7 @@ def test_every_output_follows_a_control_moved_while_the_page_is_filled(
     view = View(DEFAULT_EXPERIMENT, (), Adjustments())
     results = demo_page.new_results(tmp_path, dark_photo, retinex.open_photo(dark_photo), view)
     for name in names:
-        demo_page.add_enhancement(results, retinex.enhance(dark_photo, name))
+        demo_page.add_enhancements(results, [retinex.enhance(dark_photo, name)])
     demo_page.readjust(page, results, replace(view, adjustments=Adjustments(strength=0.5)))
     demo_page.show(page, results)  # as a run does when its next experiment is done
 
@@ -675,7 +684,7 @@ def test_every_output_follows_a_control_moved_while_the_page_is_filled(
 
     for name in names:
         shown = update[pictures[Stage.OUTPUT][name]].value["path"]
-        expected = adjust(retinex.enhance(dark_photo, name), Adjustments(strength=0.5))
+        expected = adjust(enhance_all(dark_photo)[name], Adjustments(strength=0.5))
         np.testing.assert_array_equal(np.asarray(Image.open(shown)), expected)
 
 
@@ -697,7 +706,7 @@ def test_each_control_does_what_the_library_does(
     number.press("Enter")
     for name, picture in pictures.items():
         expect(picture).not_to_have_attribute("src", former[name])
-        expected = adjust(retinex.enhance(dark_photo, name), Adjustments(**{field: value}))
+        expected = adjust(enhance_all(dark_photo)[name], Adjustments(**{field: value}))
         np.testing.assert_array_equal(download(finished, f"#output-{name} img"), expected)
     finished.get_by_role("button", name="Reset", exact=True).click()
     for name, picture in pictures.items():
@@ -813,7 +822,7 @@ def test_compare_scores_by_a_reference(server: str, dark_photo: Path, tmp_path: 
     *outputs, details = client.predict(*files, api_name="/compare")
     for name, file in zip(EXPERIMENTS, outputs, strict=True):
         output = np.asarray(Image.open(file))
-        np.testing.assert_array_equal(output, retinex.enhance(dark_photo, name).output)
+        np.testing.assert_array_equal(output, enhance_all(dark_photo)[name].output)
         assert details[name]["psnr"] == pytest.approx(psnr(output, reference))
         assert details[name]["ssim"] == pytest.approx(ssim(output, reference))
 
@@ -889,7 +898,7 @@ def test_zero_gpu_runs_the_networks_where_there_is_one(tmp_path: Path) -> None:
         "from retinex import open_photo\n"
         "from retinex.demo_networks import Device, Path, Settings, run_networks\n"
         "photo = open_photo(sys.argv[1])\n"
-        "result = run_networks('join', photo, Settings(Device.CPU, Path('onnx_models'), 1))\n"
+        "(result,) = run_networks(('join',), photo, Settings(Device.CPU, Path('onnx_models'), 1))\n"
         "import spaces\n"
         "print(len(spaces.calls), result.output.shape, result.device)\n"
     )

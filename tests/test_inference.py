@@ -15,6 +15,7 @@ from PIL import Image
 import retinex
 from retinex import EXPERIMENTS, Enhancer, ModelError, Stage, inference
 from retinex.device import Device, DeviceError, OpenedModel
+from retinex.inference import CombinedEnhancer
 from retinex.low_light import LowLight, darken
 from retinex.photo import Pixels
 
@@ -197,6 +198,33 @@ def test_tiles_leave_no_seams(
     for stage in Stage:
         difference = tiled.stages[stage].astype(int) - one_pass.stages[stage]
         assert np.abs(difference).max() <= 1, stage
+
+
+@pytest.mark.usefixtures("small_tiles")
+@pytest.mark.parametrize(
+    "together", [("split_resize", "split_transposed"), ("split_transposed", "join")], ids=str
+)
+def test_experiments_give_together_what_each_gives(together: tuple[str, ...]) -> None:
+    dark = make_dark(145, 210)
+    tiles = []
+    results = CombinedEnhancer(together).enhance(dark, lambda *tile: tiles.append(tile))
+    assert tiles[-1] == (len(tiles), len(tiles))
+    assert tuple(result.experiment for result in results) == together
+    for result in results:
+        alone = load(result.experiment).enhance(dark)
+        for stage in Stage:
+            difference = result.stages[stage].astype(int) - alone.stages[stage]
+            assert np.abs(difference).max() <= 1, (result.experiment, stage)
+
+
+def test_a_decom_net_in_common_is_computed_once() -> None:
+    resized, transposed = CombinedEnhancer(["split_resize", "split_transposed"]).enhance(
+        make_dark(40, 50)
+    )
+    other, joined = CombinedEnhancer(["split_resize", "join"]).enhance(make_dark(40, 50))
+    for stage in (Stage.REFLECTANCE, Stage.ILLUMINATION):
+        assert resized.stages[stage] is transposed.stages[stage]
+        assert other.stages[stage] is not joined.stages[stage]
 
 
 @pytest.mark.parametrize("halo", [8, 40, 96])

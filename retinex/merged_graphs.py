@@ -1,0 +1,90 @@
+"""Several ONNX files as one that computes only once what they have in common."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+
+
+@dataclass(frozen=True)
+class MergedGraphs:
+    """One model in place of several.
+
+    Attributes:
+        model: the ONNX file's bytes; it takes the inputs of the first file.
+        outputs: by file, the names in `model` of that file's outputs. Files that have an output in
+            common share its name.
+    """
+
+    model: bytes
+    outputs: list[list[str]]
+
+
+def merge_graphs(files: Sequence[Path]) -> MergedGraphs:
+    """Merge ONNX files that take the same inputs, all without a default.
+
+    Nodes of equal operator, attributes and inputs become one, as do equal weights: of experiments
+    with one Decom-Net between them, everything up to R and I. Metadata is the first file's, except
+    that `receptive_radius` is that of the file that sees furthest.
+    """
+    models = [onnx.load(file) for file in files]
+    merged = onnx.ModelProto()
+    merged.CopyFrom(models[0])
+    for part in ("node", "initializer", "output", "value_info"):
+        merged.graph.ClearField(part)
+    known: dict[bytes, list[str]] = {}
+    outputs = [_add_graph(merged.graph, model.graph, known) for model in models]
+    _keep_largest_radius(merged, models)
+    return MergedGraphs(merged.SerializeToString(), outputs)
+
+
+def _add_graph(
+    merged: onnx.GraphProto, graph: onnx.GraphProto, known: dict[bytes, list[str]]
+) -> list[str]:
+    """Add to `merged` what of `graph` isn't in it yet; return what its outputs are called there.
+
+    Args:
+        known: what `merged` holds: names of a weight or of a node's results, by everything else
+            about it. What is added is added here as well.
+    """
+    new_names = {"": ""} | {value.name: value.name for value in graph.input}
+    for weight in graph.initializer:
+        anonymous = onnx.TensorProto()
+        anonymous.CopyFrom(weight)
+        anonymous.ClearField("name")
+        content = anonymous.SerializeToString(deterministic=True)
+        if content not in known:
+            known[content] = [f"value_{len(known)}"]
+            merged.initializer.add().CopyFrom(anonymous)
+            merged.initializer[-1].name = known[content][0]
+        new_names[weight.name] = known[content][0]
+    for node in graph.node:
+        anonymous_node = onnx.NodeProto()
+        anonymous_node.CopyFrom(node)
+        for field in ("name", "output"):
+            anonymous_node.ClearField(field)
+        anonymous_node.input[:] = [new_names[name] for name in node.input]
+        content = anonymous_node.SerializeToString(deterministic=True)
+        if content not in known:
+            known[content] = [f"value_{len(known)}_{k}" for k in range(len(node.output))]
+            merged.node.add().CopyFrom(anonymous_node)
+            merged.node[-1].output[:] = known[content]
+        new_names |= dict(zip(node.output, known[content], strict=True))
+    outputs = [new_names[value.name] for value in graph.output]
+    present = {value.name for value in merged.output}
+    for value, name in zip(graph.output, outputs, strict=True):
+        if name not in present:
+            merged.output.add().CopyFrom(value)
+            merged.output[-1].name = name
+    return outputs
+
+
+def _keep_largest_radius(merged: onnx.ModelProto, models: Sequence[onnx.ModelProto]) -> None:
+    key = "receptive_radius"
+    radii = [
+        int(entry.value) for model in models for entry in model.metadata_props if entry.key == key
+    ]
+    for entry in merged.metadata_props:
+        if entry.key == key:
+            entry.value = str(max(radii))
