@@ -60,8 +60,8 @@ def add_endpoints(settings: Settings) -> None:
             reference: the same scene in normal light, at the same size, to score the outputs by.
 
         Returns:
-            the output of each experiment as PNG, and details by experiment: seconds, device, and
-            PSNR and SSIM if there is a reference.
+            the output of each experiment as PNG, and details by experiment: device, seconds (an
+            equal share of those computed together), and PSNR and SSIM if there is a reference.
         """
         opened = open_upload(photo, settings)
         truth = open_reference(reference, opened, settings)
@@ -103,6 +103,7 @@ def describe_run(result: Enhancement) -> dict[str, Any]:
     """Say how long the networks took and what they ran on."""
     return {
         "seconds": round(result.seconds, 3),
+        "together": result.together,
         "device": result.device,
         "device_reason": result.device_reason,
     }

@@ -121,7 +121,7 @@ GROUPS = tuple(
     tuple(experiment.name for experiment in group)
     for _, group in groupby(EXPERIMENTS.values(), lambda experiment: experiment.decom)
 )
-"""The names of all experiments, those together that share what R and I come from."""
+"""The names of all experiments in their order; neighbours that share a Decom-Net are together."""
 
 
 def find_experiment(mode: Mode, upsampling: Upsampling, ignore_enhance: bool) -> Experiment:

@@ -48,6 +48,7 @@ class Enhancement:
         device: where the networks really ran.
         device_reason: why nothing faster was chosen, if that was wanted; else empty.
         seconds: time the networks took; of experiments computed together, an equal share.
+        together: number of experiments computed together.
     """
 
     experiment: str
@@ -56,6 +57,7 @@ class Enhancement:
     device: Device
     device_reason: str
     seconds: float
+    together: int = 1
 
     @property
     def output(self) -> Pixels:
@@ -115,11 +117,11 @@ class Enhancer:
 class CombinedEnhancer:
     """Several experiments' networks that run as one: what they have in common is computed once.
 
-    Both split experiments have one Decom-Net. Safe to use from several threads.
+    For both split experiments, which have one Decom-Net. Safe to use from several threads.
 
     Attributes:
         experiments: their names.
-        facts: the metadata of the first one's ONNX file.
+        facts: the metadata of their ONNX file, or of what `merge_graphs` made of several.
     """
 
     def __init__(
@@ -130,7 +132,7 @@ class CombinedEnhancer:
     ) -> None:
         """Load `<models>/<experiment>.onnx` of each.
 
-        Raises: as `Enhancer`.
+        Raises: as `Enhancer`; ValueError where files can't be merged, as that of `retinex_plus`.
         """
         self.experiments = tuple(experiments)
         self._model, self._outputs = _find_model(self.experiments, Path(models))
@@ -170,6 +172,7 @@ class CombinedEnhancer:
                 ran.device,
                 ran.reason,
                 seconds,
+                together=len(self.experiments),
             )
             for experiment, names in zip(self.experiments, self._outputs, strict=True)
         ]
@@ -209,7 +212,7 @@ class CombinedEnhancer:
             reason = f"{opened.device.label} failed on a part of the photo: {error}"
             if self._wanted is not Device.AUTO:
                 raise DeviceError(opened.device, reason) from error
-            warnings.warn(f"{reason}. The CPU takes over.", RuntimeWarning, stacklevel=4)
+            warnings.warn(f"{reason}. The CPU takes over.", RuntimeWarning, stacklevel=5)
             self._opened = replace(open_model(self._model, Device.CPU), reason=reason)
             return self._run(names, inputs)
 

@@ -22,13 +22,20 @@ class MergedGraphs:
 
 
 def merge_graphs(files: Sequence[Path]) -> MergedGraphs:
-    """Merge ONNX files that take the same inputs, all without a default.
+    """Merge ONNX files of `retinex.training.onnx_export`.
 
     Nodes of equal operator, attributes and inputs become one, as do equal weights: of experiments
     with one Decom-Net between them, everything up to R and I. Metadata is the first file's, except
     that `receptive_radius` is that of the file that sees furthest.
+
+    Raises:
+        ValueError: the files differ in inputs, operator sets or stride, or have optional inputs.
     """
     models = [onnx.load(file) for file in files]
+    contract = _contract(models[0])
+    if any(_contract(model) != contract for model in models) or _has_optional_inputs(models[0]):
+        names = ", ".join(file.name for file in files)
+        raise ValueError(f"{names} can't be merged: run them one by one")
     merged = onnx.ModelProto()
     merged.CopyFrom(models[0])
     for part in ("node", "initializer", "output", "value_info"):
@@ -78,6 +85,18 @@ def _add_graph(
             merged.output.add().CopyFrom(value)
             merged.output[-1].name = name
     return outputs
+
+
+def _contract(model: onnx.ModelProto) -> list[bytes | str]:
+    """Say what files must have in common to be merged."""
+    strides = [entry.value for entry in model.metadata_props if entry.key == "stride"]
+    parts = (*model.graph.input, *model.opset_import)
+    return [*(part.SerializeToString(deterministic=True) for part in parts), *strides]
+
+
+def _has_optional_inputs(model: onnx.ModelProto) -> bool:
+    defaults = {weight.name for weight in model.graph.initializer}
+    return any(value.name in defaults for value in model.graph.input)
 
 
 def _keep_largest_radius(merged: onnx.ModelProto, models: Sequence[onnx.ModelProto]) -> None:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from PIL import Image
 import retinex
 from retinex import EXPERIMENTS, Enhancer, ModelError, Stage, inference
 from retinex.device import Device, DeviceError, OpenedModel
+from retinex.experiments import GROUPS
 from retinex.inference import CombinedEnhancer
 from retinex.low_light import LowLight, darken
 from retinex.photo import Pixels
@@ -56,12 +58,13 @@ def small_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("small_gpu")
-def test_cpu_takes_over_where_the_fastest_device_fails() -> None:
+@pytest.mark.parametrize("together", [("join_ignore_enhance",), GROUPS[1]], ids=str)
+def test_cpu_takes_over_where_the_fastest_device_fails(together: tuple[str, ...]) -> None:
     photo = np.full((40, 50, 3), 20, np.uint8)
-    enhancer = Enhancer("join_ignore_enhance")
+    enhancer = CombinedEnhancer(together)
     assert enhancer.device is Device.CUDA
     with pytest.warns(RuntimeWarning, match="CPU takes over"):
-        result = enhancer.enhance(photo)
+        *_, result = enhancer.enhance(photo)
     assert result.device is Device.CPU
     assert "CUDA failed" in result.device_reason
     assert "failed to allocate memory" in result.device_reason
@@ -202,7 +205,9 @@ def test_tiles_leave_no_seams(
 
 @pytest.mark.usefixtures("small_tiles")
 @pytest.mark.parametrize(
-    "together", [("split_resize", "split_transposed"), ("split_transposed", "join")], ids=str
+    "together",
+    [("split_resize", "split_transposed"), ("join_ignore_enhance", "split_resize")],
+    ids=str,
 )
 def test_experiments_give_together_what_each_gives(together: tuple[str, ...]) -> None:
     dark = make_dark(145, 210)
@@ -225,6 +230,19 @@ def test_a_decom_net_in_common_is_computed_once() -> None:
     for stage in (Stage.REFLECTANCE, Stage.ILLUMINATION):
         assert resized.stages[stage] is transposed.stages[stage]
         assert other.stages[stage] is not joined.stages[stage]
+
+
+def test_files_of_different_inputs_are_not_merged() -> None:
+    with pytest.raises(ValueError, match=r"retinex_plus\.onnx can't be merged"):
+        CombinedEnhancer(["join", "retinex_plus"])
+    with pytest.raises(ValueError, match="can't be merged"):
+        CombinedEnhancer(["retinex_plus", "retinex_plus"])
+
+
+def test_experiments_of_one_decom_net_run_together() -> None:
+    assert ("split_resize", "split_transposed") in GROUPS
+    assert list(chain(*GROUPS)) == list(EXPERIMENTS)
+    assert len({EXPERIMENTS[names[0]].decom for names in GROUPS}) == len(GROUPS)
 
 
 @pytest.mark.parametrize("halo", [8, 40, 96])
