@@ -10,7 +10,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from conftest import DENORMAL, Exported
+from conftest import DENORMAL, EXPORTED, Exported
 
 import retinex
 import retinex.inference
@@ -30,7 +30,7 @@ from retinex.training.rewrites import rewrite
 REPOSITORY = Path(__file__).parent.parent
 OUTPUTS = {"reflectance": 3, "illumination": 1, "enhanced_illumination": 1, "output": 3}
 
-each_experiment = pytest.mark.parametrize("name", EXPERIMENTS)
+each_structure = pytest.mark.parametrize("name", EXPORTED)
 
 
 def noise(*shape: int) -> Pixels:
@@ -42,7 +42,7 @@ def difference(ours: Pixels, reference: Pixels) -> int:
     return int(np.abs(ours.astype(int) - reference.astype(int)).max())
 
 
-@each_experiment
+@each_structure
 def test_onnxruntime_computes_what_pytorch_does(exported: dict[str, Exported], name: str) -> None:
     model = exported[name]
     session = onnxruntime.InferenceSession(model.file, providers=["CPUExecutionProvider"])
@@ -56,7 +56,7 @@ def test_onnxruntime_computes_what_pytorch_does(exported: dict[str, Exported], n
     assert outputs[-1].std() > 10
 
 
-@each_experiment
+@each_structure
 def test_the_contract_of_a_file(exported: dict[str, Exported], name: str) -> None:
     model = onnx.load(exported[name].file)
 
@@ -83,7 +83,7 @@ def test_the_contract_of_a_file(exported: dict[str, Exported], name: str) -> Non
     assert [opset.version for opset in model.opset_import if opset.domain == ""] == [18]
 
 
-@each_experiment
+@each_structure
 def test_what_a_file_says_of_itself(exported: dict[str, Exported], name: str) -> None:
     model = exported[name]
     session = onnxruntime.InferenceSession(model.file, providers=["CPUExecutionProvider"])
@@ -97,7 +97,7 @@ def test_what_a_file_says_of_itself(exported: dict[str, Exported], name: str) ->
     assert json.loads(facts["training"]) == model.facts
 
 
-@each_experiment
+@each_structure
 def test_no_local_path_in_a_file(exported: dict[str, Exported], name: str) -> None:
     content = exported[name].file.read_bytes()
     paths = [REPOSITORY, Path.home(), tempfile.gettempdir(), sys.prefix]
@@ -106,15 +106,15 @@ def test_no_local_path_in_a_file(exported: dict[str, Exported], name: str) -> No
         assert text.encode() not in content
 
 
-@each_experiment
+@each_structure
 def test_one_file_holds_everything(exported: dict[str, Exported], name: str) -> None:
     model = exported[name]
 
-    assert {file.name for file in model.file.parent.iterdir()} == {f"{e}.onnx" for e in EXPERIMENTS}
+    assert {file.name for file in model.file.parent.iterdir()} == {f"{e}.onnx" for e in EXPORTED}
     assert model.file.stat().st_size > 4 * sum(p.numel() for p in rewrite(model.net).parameters())
 
 
-@each_experiment
+@each_structure
 def test_denormal_weights_are_flushed(exported: dict[str, Exported], name: str) -> None:
     model = onnx.load(exported[name].file)
     smallest = np.finfo(np.float32).tiny
@@ -148,7 +148,7 @@ def test_a_thumbnail_stands_for_the_whole_photo(exported: dict[str, Exported]) -
     assert difference(of_darker, own) > 10
 
 
-@each_experiment
+@each_structure
 def test_tiles_equal_one_pass(
     exported: dict[str, Exported], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
