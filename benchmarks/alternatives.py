@@ -19,7 +19,7 @@ import onnxruntime
 from onnxruntime.quantization import CalibrationDataReader, quantize_static
 from timing import time_in_turns
 
-from retinex import EXPERIMENTS, Device, Enhancer, inference
+from retinex import EXPERIMENTS, Device, inference
 from retinex.device import session_options, usable_cores
 from retinex.evaluation import psnr
 from retinex.inference import DEFAULT_EXPERIMENT, MODELS_FOLDER
@@ -105,7 +105,7 @@ def batches(model: Path, photo: Pixels) -> dict[str, Run]:
 
 def tile_sizes(experiment: str, photo: Pixels) -> dict[str, Run]:
     """The product's own way, with its tiles and with others."""
-    enhancer = Enhancer(experiment, Device.CPU)
+    enhancer = inference.CombinedEnhancer([experiment], Device.CPU)
 
     def split() -> list[inference.Tile]:
         return list(inference.split_into_tiles(*photo.shape[:2], enhancer._halo, enhancer._stride))
@@ -115,9 +115,9 @@ def tile_sizes(experiment: str, photo: Pixels) -> dict[str, Run]:
 
     def enhance_in(side: int) -> Pixels:
         with in_tiles_of(side):
-            return enhancer.enhance(photo).output
+            return enhancer.enhance(photo)[0].output
 
-    compared: dict[str, Run] = {"as it is": lambda: enhancer.enhance(photo).output}
+    compared: dict[str, Run] = {"as it is": lambda: enhancer.enhance(photo)[0].output}
     standard = split()
     for side in TILES:
         with in_tiles_of(side):
