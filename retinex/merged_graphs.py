@@ -33,7 +33,7 @@ def merge_graphs(files: Sequence[Path]) -> MergedGraphs:
     """
     models = [onnx.load(file) for file in files]
     contract = _contract(models[0])
-    if any(_contract(model) != contract for model in models) or _has_optional_inputs(models[0]):
+    if any(_contract(model) != contract or _has_optional_inputs(model) for model in models):
         names = ", ".join(file.name for file in files)
         raise ValueError(f"{names} can't be merged: run them one by one")
     merged = onnx.ModelProto()
