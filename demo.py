@@ -100,6 +100,8 @@ class Choice:
     """Its file; None if they took the photo away."""
     begun: bool = False
     """Whether its run has begun, or was refused."""
+    replaced: bool = False
+    """Whether the visitor has chosen anew since."""
 
 
 Update = dict[Any, Any]
@@ -393,6 +395,9 @@ def connect(page: Page, blocks: gr.Blocks, settings: Settings, folder: Path) -> 
         results = new_results(folder, Path(path), photo, read_view(*view))
         yield {page.results: results, page.stop: gr.Button(interactive=True)}
         wanted.begun = True
+        if wanted.replaced:  # while the photo was opened, when there was nothing to stop yet
+            results.stopped = True
+            return
         set_reference(results, reference, settings)
         yield from run_experiments(page, results, settings)
 
@@ -575,6 +580,8 @@ def choose(path: str | None, wanted: Choice | None, results: Results | None) -> 
     there = results is not None and not results.stopped
     if wanted is not None and path == wanted.path and (there or not wanted.begun):
         return wanted
+    if wanted is not None:
+        wanted.replaced = True
     if results is not None:
         results.stopped = True
     return Choice(path)

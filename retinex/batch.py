@@ -10,6 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from retinex.adjustments import Adjustments, adjust
 from retinex.datasets import why_no_photo
 from retinex.inference import Enhancement, Enhancer
 from retinex.photo import Pixels, save_photo
@@ -88,10 +89,10 @@ def plan_batch(
     left_alone: Counter[str] = Counter()
     for source_root in inputs:
         for file in _list_files(source_root, out):
-            if source_root.is_dir() and (kind := why_no_photo(file)):
+            name = file.relative_to(source_root) if source_root.is_dir() else Path(file.name)
+            if source_root.is_dir() and (kind := why_no_photo(name)):
                 left_alone[kind] += 1
                 continue
-            name = file.relative_to(source_root) if source_root.is_dir() else Path(file.name)
             target = (out / name).with_suffix(choose_extension(file, file_format))
             job = Job(file, target, _stage_paths(target) if stages else {})
             # A file named twice is one job.
@@ -143,8 +144,8 @@ class Shard:
         return list(jobs[self.index - 1 :: self.count])
 
 
-def run_job(job: Job, enhancer: Enhancer) -> None:
-    """Enhance one photo and write its files; a file is there whole or not at all.
+def run_job(job: Job, enhancer: Enhancer, adjustments: Adjustments) -> None:
+    """Enhance and adjust one photo and write its files; a file is there whole or not at all.
 
     Raises:
         PhotoError: the photo can't be read.
@@ -155,7 +156,7 @@ def run_job(job: Job, enhancer: Enhancer) -> None:
     for stage, path in job.stages.items():
         _save(enhancement.stages[stage], path, enhancement)
     # Last: where it exists, the job is done.
-    _save(enhancement.output, job.target, enhancement)
+    _save(adjust(enhancement, adjustments), job.target, enhancement)
 
 
 def _save(pixels: Pixels, path: Path, enhancement: Enhancement) -> None:

@@ -4,13 +4,15 @@ import argparse
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
 from tqdm import tqdm
 
+from retinex.adjustments import MAX_EXPOSURE, Adjustments
 from retinex.batch import Batch, BatchError, Format, Shard, check_writable, plan_batch, run_job
-from retinex.datasets import LOL_TEST_FOLDER, DatasetError
+from retinex.datasets import DatasetError
 from retinex.device import Device, DeviceError
 from retinex.experiments import EXPERIMENTS
 from retinex.inference import DEFAULT_EXPERIMENT, MODELS_FOLDER, Enhancer, ModelError
@@ -18,7 +20,7 @@ from retinex.inference import DEFAULT_EXPERIMENT, MODELS_FOLDER, Enhancer, Model
 # A class of argparse that has no public name and isn't generic at run time.
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
-RESULTS_FOLDER = Path("results")
+EVALUATION_FOLDER = Path("evaluation")
 CHECKPOINTS_FOLDER = MODELS_FOLDER.parent / "checkpoints"
 
 EVALUATE_HELP = """\
@@ -35,7 +37,7 @@ runs.
 ENHANCE_HELP = """\
 Brighten photos. Sub-folders and names are kept, and so are EXIF, colour profile and transparency
 (JPEG has none). Originals are never overwritten. Photos whose output exists are skipped: after an
-interruption run the same command again.
+interruption run the same command again, with other settings add --overwrite.
 """
 
 
@@ -54,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run_evaluate(args: argparse.Namespace) -> int:
     """Evaluate experiments on pairs; print the means and write all the rest."""
-    from retinex import Adjustments, evaluation, evaluation_report  # loads SciPy and OpenCV
+    from retinex import evaluation, evaluation_report  # loads SciPy
 
     pairs = evaluation.list_test_pairs(args.folder)
     enhancers = evaluation.open_enhancers(args.experiment, args.device, args.models)
@@ -72,7 +74,8 @@ def run_evaluate(args: argparse.Namespace) -> int:
     scores = []
     adjustments = Adjustments(denoise=args.denoise)
     results = evaluation.evaluate(pairs, enhancers, measures, adjustments)
-    out = args.out or choose_results_folder(args.folder, args.denoise)
+    out = args.out or choose_evaluation_folder(args.folder, args.denoise)
+    check_writable(out)
     try:
         for result in tqdm(results, "evaluate", len(pairs) * len(enhancers), unit="photo"):
             scores.append(result.scores)
@@ -92,11 +95,9 @@ def run_evaluate(args: argparse.Namespace) -> int:
     return 0
 
 
-def choose_results_folder(pairs: Path, denoise: float) -> Path:
-    """Choose where an evaluation is written unless --out says: what is published stays as it is."""
-    folder = RESULTS_FOLDER
-    if not (pairs / LOL_TEST_FOLDER).is_dir():
-        folder /= pairs.resolve().name
+def choose_evaluation_folder(pairs: Path, denoise: float) -> Path:
+    """Choose where an evaluation is written unless --out says."""
+    folder = EVALUATION_FOLDER / pairs.resolve().name
     return folder / f"denoised_{denoise:g}" if denoise else folder
 
 
@@ -112,6 +113,7 @@ def run_enhance(args: argparse.Namespace) -> int:
     batch = plan_batch(args.photos, args.out, args.format, args.stages)
     jobs = args.shard.take(batch.jobs)
     waiting = [job for job in jobs if args.overwrite or not job.is_done()]
+    adjustments = Adjustments(args.strength, args.highlights, args.denoise, args.exposure)
     enhancer = Enhancer(args.experiment, args.device, args.models)
     if waiting:
         check_writable(args.out)
@@ -119,7 +121,7 @@ def run_enhance(args: argparse.Namespace) -> int:
     failures: dict[Path, str] = {}
     for job in tqdm(waiting, "enhance", unit="photo"):
         try:
-            run_job(job, enhancer)
+            run_job(job, enhancer, adjustments)
         except Exception as error:  # whatever is wrong with one photo, the others are still done
             failures[job.source] = f"{type(error).__name__}: {error}"
     print(summarise(batch, len(waiting) - len(failures), len(jobs) - len(waiting), args.out))
@@ -183,14 +185,13 @@ def _add_evaluate(commands: Commands) -> None:
     parser.add_argument(
         "--out",
         type=Path,
-        help="folder to write to (default results for LOL, below it for other pairs or denoised)",
+        help="folder to write to (default evaluation/<name of FOLDER>)",
     )
-    parser.add_argument(
+    _add_share(
+        parser,
         "--denoise",
-        type=_parse_share,
-        default=0.0,
-        metavar="SHARE",
-        help="score outputs with this share of noise taken out of R, 0 to 1 (default 0)",
+        0.0,
+        "score outputs with this share of noise taken out of R, 0 to 1 (default 0)",
     )
     parser.add_argument(
         "--checkpoints",
@@ -227,6 +228,21 @@ def _add_enhance(commands: Commands) -> None:
         help="what to write (default keep: as the original, or PNG where that can't be written)",
     )
     parser.add_argument(
+        "--exposure",
+        type=partial(_parse_number, -MAX_EXPOSURE, MAX_EXPOSURE),
+        default=0.0,
+        metavar="STOPS",
+        help=f"brighten or darken the output, -{MAX_EXPOSURE:g} to {MAX_EXPOSURE:g} (default 0)",
+    )
+    _add_share(parser, "--strength", 1.0, "of the enhancement, 0 to 1 (default 1: all of it)")
+    _add_share(
+        parser,
+        "--highlights",
+        0.0,
+        "how far what is bright already stays as it is, 0 to 1 (default 0)",
+    )
+    _add_share(parser, "--denoise", 0.0, "of the dark areas' noise taken out, 0 to 1 (default 0)")
+    parser.add_argument(
         "--stages",
         action="store_true",
         help="write reflectance and illuminations, too, as <name>-<stage>",
@@ -243,12 +259,18 @@ def _add_enhance(commands: Commands) -> None:
     )
 
 
-def _parse_share(text: str) -> float:
+def _add_share(parser: argparse.ArgumentParser, name: str, default: float, meaning: str) -> None:
+    parser.add_argument(
+        name, type=partial(_parse_number, 0, 1), default=default, metavar="SHARE", help=meaning
+    )
+
+
+def _parse_number(low: float, high: float, text: str) -> float:
     with suppress(ValueError):  # no number at all
-        share = float(text)
-        if 0 <= share <= 1:
-            return share
-    raise argparse.ArgumentTypeError(f"{text} isn't a number from 0 to 1")
+        number = float(text)
+        if low <= number <= high:
+            return number
+    raise argparse.ArgumentTypeError(f"{text} isn't a number from {low:g} to {high:g}")
 
 
 def _parse_shard(text: str) -> Shard:

@@ -9,7 +9,10 @@ from pathlib import Path
 
 from retinex.photo import PhotoError, Pixels, open_photo
 
-PHOTO_EXTENSIONS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
+PHOTO_EXTENSIONS = {
+    *(".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".tif", ".tiff"),
+    *(".avif", ".heic", ".heif"),
+}
 LOL_TRAINING_FOLDER = "our485"
 LOL_TEST_FOLDER = "eval15"
 
@@ -50,15 +53,16 @@ def list_photos(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise DatasetError(f"there is no folder {folder}")
-    photos = sorted(path for path in folder.iterdir() if not why_no_photo(path))
+    photos = sorted(path for path in folder.iterdir() if not why_no_photo(Path(path.name)))
     if not photos:
         raise DatasetError(f"no photos in {folder} (looked for {sorted(PHOTO_EXTENSIONS)})")
     return photos
 
 
 def why_no_photo(file: Path) -> str:
-    """Say what else a file of a folder is than a photo; empty if it is one."""
-    if file.name.startswith("."):  # macOS puts one of these beside each photo on foreign disks
+    """Say what else a file, its path within a folder, is than a photo; empty if it is one."""
+    # macOS puts a hidden file beside each photo on foreign disks, others folders of thumbnails.
+    if any(part.startswith(".") for part in file.parts):
         return "hidden"
     extension = file.suffix.lower()
     return "" if extension in PHOTO_EXTENSIONS else extension or "without extension"
@@ -72,7 +76,7 @@ def read_photo(path: Path) -> Pixels:
     """
     try:
         return open_photo(path).rgb
-    except (PhotoError, FileNotFoundError) as error:
+    except (PhotoError, OSError) as error:
         raise DatasetError(str(error)) from error
 
 

@@ -5,8 +5,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from retinex.device import Device, why_not_cuda
-from retinex.inference import DEFAULT_EXPERIMENT, CombinedEnhancer, Enhancement, Progress
+from retinex.device import Device, DeviceError, why_not_cuda
+from retinex.inference import (
+    DEFAULT_EXPERIMENT,
+    CombinedEnhancer,
+    Enhancement,
+    ModelError,
+    Progress,
+)
 from retinex.photo import Photo, PhotoError, Pixels, open_photo
 from retinex.quick_gradio import gr
 
@@ -40,10 +46,16 @@ def run_networks(
     settings: Settings,
     progress: Progress | None = None,
 ) -> list[Enhancement]:
-    """Run experiments as one, on ZeroGPU where there is one; `progress` isn't called there."""
+    """Run experiments as one, on ZeroGPU where there is one; `progress` isn't called there.
+
+    Raises: what `progress` raises, and what gradio shows to the visitor.
+    """
     if spaces is not None:
         return _run_on_zero_gpu(experiments, photo, settings)
-    return load_enhancer(experiments, settings).enhance(photo, progress)
+    try:
+        return load_enhancer(experiments, settings).enhance(photo, progress)
+    except (DeviceError, ModelError) as error:
+        raise gr.Error(str(error), title="The networks failed") from error
 
 
 def _load_and_run(

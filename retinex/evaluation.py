@@ -132,7 +132,11 @@ def load_training_losses(enhancer: Enhancer, checkpoints: Path) -> tuple[list[Me
     facts = weights.with_suffix(".json")
     if not weights.is_file() or not facts.is_file():
         return [], f"there is no {weights.name}, with its .json, in {checkpoints.name}"
-    if json.loads(facts.read_text()) != enhancer.training:
+    try:
+        is_exported = json.loads(facts.read_text()) == enhancer.training
+    except ValueError as error:
+        return [], f"{facts} is damaged: {error}"
+    if not is_exported:
         return [], f"the ONNX file wasn't exported from {checkpoints.name}/{weights.name}"
     try:
         from retinex.training.checkpoints import CheckpointError

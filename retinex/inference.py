@@ -11,6 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from onnxruntime.capi.onnxruntime_pybind11_state import (
+    Fail,
+    InvalidArgument,
+    InvalidGraph,
+    InvalidProtobuf,
+    NoModel,
+)
 
 from retinex.device import Device, DeviceError, open_model
 from retinex.experiments import EXPERIMENTS
@@ -32,8 +39,12 @@ Progress = Callable[[int, int], None]
 """Called with the tiles done and the number of tiles; an exception it raises ends the run."""
 
 
-class ModelError(FileNotFoundError):
-    """There is no such experiment or no ONNX file of it; the message lists those there are."""
+BROKEN_MODEL = (Fail, InvalidArgument, InvalidGraph, InvalidProtobuf, NoModel)
+"""What onnxruntime raises of a file that it can't use."""
+
+
+class ModelError(ValueError):
+    """There is no such experiment, or no ONNX file of it that can be used; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +95,7 @@ class Enhancer:
         """Load `<models>/<experiment>.onnx`.
 
         Raises:
-            ModelError: no such file.
+            ModelError: no such file, or it isn't one of export_onnx.py.
             DeviceError: `device` is "cuda" or "openvino" and doesn't work here.
         """
         self.experiment = experiment
@@ -132,15 +143,22 @@ class CombinedEnhancer:
     ) -> None:
         """Load `<models>/<experiment>.onnx` of each.
 
-        Raises: as `Enhancer`; ValueError where files can't be merged, as that of `retinex_plus`.
+        Raises: as `Enhancer`; ModelError, too, where files can't be merged, as `retinex_plus`'s.
         """
         self.experiments = tuple(experiments)
         self._model, self._outputs = _find_model(self.experiments, Path(models))
         self._wanted = Device(device)
-        self._opened = open_model(self._model, self._wanted)
-        self.facts = self._opened.session.get_modelmeta().custom_metadata_map
-        self._stride = int(self.facts["stride"])
-        self._halo = -(-int(self.facts["receptive_radius"]) // self._stride) * self._stride
+        try:
+            self._opened = open_model(self._model, self._wanted)
+            self.facts = self._opened.session.get_modelmeta().custom_metadata_map
+            self._stride = int(self.facts["stride"])
+            receptive_radius = int(self.facts["receptive_radius"])
+        except (KeyError, *BROKEN_MODEL) as error:
+            raise ModelError(
+                f"the ONNX file of {', '.join(experiments)} in {models} is broken, or not one of "
+                f"export_onnx.py ({error}); make or download it anew"
+            ) from error
+        self._halo = -(-receptive_radius // self._stride) * self._stride
         optional = self._opened.session.get_overridable_initializers()
         self._sees_thumbnail = any(value.name == "thumbnail" for value in optional)
 
@@ -230,7 +248,10 @@ def _find_model(experiments: Sequence[str], models: Path) -> tuple[Path | bytes,
         return files[0], [list(COMPUTED_STAGES)]
     from retinex.merged_graphs import merge_graphs  # onnx takes a quarter of a second to import
 
-    merged = merge_graphs(files)
+    try:
+        merged = merge_graphs(files)
+    except ValueError as error:
+        raise ModelError(str(error)) from error
     return merged.model, merged.outputs
 
 

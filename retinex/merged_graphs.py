@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
+from google.protobuf.message import DecodeError
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,10 @@ def merge_graphs(files: Sequence[Path]) -> MergedGraphs:
     that `receptive_radius` is that of the file that sees furthest.
 
     Raises:
-        ValueError: the files differ in inputs, operator sets or stride, or have optional inputs.
+        ValueError: the files differ in inputs, operator sets or stride, or have optional inputs;
+            or one isn't an ONNX file.
     """
-    models = [onnx.load(file) for file in files]
+    models = [_load(file) for file in files]
     contract = _contract(models[0])
     if any(_contract(model) != contract or _has_optional_inputs(model) for model in models):
         names = ", ".join(file.name for file in files)
@@ -44,6 +46,13 @@ def merge_graphs(files: Sequence[Path]) -> MergedGraphs:
     outputs = [_add_graph(merged.graph, model.graph, known) for model in models]
     _keep_largest_radius(merged, models)
     return MergedGraphs(merged.SerializeToString(), outputs)
+
+
+def _load(file: Path) -> onnx.ModelProto:
+    try:
+        return onnx.load(file)
+    except DecodeError as error:
+        raise ValueError(f"{file} isn't an ONNX file ({error})") from error
 
 
 def _add_graph(

@@ -4,13 +4,30 @@ import io
 import struct
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageCms, ImageOps, TiffTags, UnidentifiedImageError
+from PIL import (
+    ExifTags,
+    Image,
+    ImageCms,
+    ImageOps,
+    PngImagePlugin,
+    TiffTags,
+    UnidentifiedImageError,
+)
+from PIL.TiffImagePlugin import TiffImageFile
+
+PngImagePlugin.MAX_TEXT_CHUNK = 16 * 2**20  # Pillow's 1 MiB is less than printers' profiles
+
+with suppress(ImportError):  # optional: iPhones' photos
+    from pillow_heif import register_heif_opener
+
+    register_heif_opener()
 
 Pixels = NDArray[np.uint8]
 """An image in memory: (height, width, 3) RGB or (height, width) gray, uint8."""
@@ -39,6 +56,9 @@ BROKEN_EXIF = (
     struct.error,
 )
 """What Pillow raises of it."""
+
+RAW_TAGS = {ExifTags.Base.DNGVersion, 0x9216}
+"""What tells a camera's raw file from a TIFF; the second is TIFF/EP's standard ID."""
 
 TIFF_EXIF_TAGS = (
     ExifTags.Base.ImageDescription,
@@ -77,29 +97,31 @@ def open_photo(source: PhotoSource, max_pixels: int | None = None) -> Photo:
 
     EXIF orientation is applied. 16-bit values are scaled to 8 bits; floating-point pixels are
     taken as [0, 1]. CMYK is converted to sRGB by its colour profile if it has one; other profiles
-    are kept, the values untouched. Arrays are (h, w), (h, w, 1), (h, w, 3) or (h, w, 4) RGB(A).
+    are kept, the values untouched. Of an animation the first frame is taken. Arrays are (h, w),
+    (h, w, 1), (h, w, 3) or (h, w, 4) RGB(A).
 
     Raises:
-        PhotoError: not a readable picture, or more than `max_pixels` pixels.
-        FileNotFoundError: `source` is a path without a file.
+        PhotoError: not a readable picture, a camera's raw file, or more than `max_pixels` pixels.
+        FileNotFoundError, IsADirectoryError, PermissionError: `source` is a path without a file
+            that may be read.
     """
     if isinstance(source, np.ndarray):
         return _photo_from_array(source, max_pixels)
-    if isinstance(source, Image.Image):
-        return _photo_from_image(source, max_pixels)
     name = source if isinstance(source, str | Path) else "this file"
     file = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
         with warnings.catch_warnings():
             # Pillow warns of large files; how large is too large is for `max_pixels` to say.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            if isinstance(file, Image.Image):
+                return _photo_from_image(file, max_pixels)
             with Image.open(file) as image:
                 return _photo_from_image(image, max_pixels)
-    except (FileNotFoundError, PhotoError):
+    except (FileNotFoundError, IsADirectoryError, PermissionError, PhotoError):
         raise
     except Image.DecompressionBombError as error:
         raise PhotoError(f"{name} is too large ({error}). Make it smaller first.") from error
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, RuntimeError, SyntaxError, ValueError) as error:
         # That Pillow doesn't know a file says nothing more; what is broken in one does.
         detail = "" if isinstance(error, UnidentifiedImageError) else f" ({error})"
         raise PhotoError(
@@ -126,8 +148,22 @@ def save_photo(rgb: Pixels, path: str | Path, original: Photo) -> None:
     options = FORMAT_OPTIONS.get(file_format, {})
     # A profile of RGB values doesn't describe a gray picture.
     icc_profile = original.icc_profile if rgb.ndim == 3 else None
-    exif = _shorten_exif(original.exif) if file_format == "JPEG" else original.exif
+    exif = _fit_exif(original.exif, file_format)
     image.save(path, exif=exif, icc_profile=icc_profile, **options)
+
+
+def _fit_exif(block: bytes, file_format: str) -> bytes:
+    """Take out of EXIF data what a file of this format has no place for."""
+    match file_format:
+        case "JPEG":
+            return _shorten_exif(block)
+        case "TIFF" if block:
+            exif = Image.Exif()
+            exif.load(block)
+            described = _without_layout(exif)
+            _keep_text(described)
+            return described.tobytes()
+    return block
 
 
 def _shorten_exif(block: bytes) -> bytes:
@@ -170,15 +206,19 @@ def _photo_from_array(pixels: NDArray[np.uint8] | NDArray[np.uint16], limit: int
 
 
 def _photo_from_image(image: Image.Image, limit: int | None) -> Photo:
+    if isinstance(image, TiffImageFile) and RAW_TAGS & set(image.tag_v2):
+        # The picture in it that Pillow would open is a small preview.
+        raise PhotoError("a camera's raw file isn't read; develop it to a JPEG or TIFF file first")
     _check_size(image.width, image.height, limit)
     image.load()
     image, exif = _turn_upright(image)
     icc_profile: bytes | None = image.info.get("icc_profile")
     if image.mode == "CMYK" and icc_profile:
         image, icc_profile = _cmyk_to_srgb(image, icc_profile), None
-    elif image.mode in {"CMYK", "L", "LA", "I", "F"} or image.mode.startswith("I;16"):
+    deep = image.mode in {"I", "F"} or image.mode.startswith("I;16")
+    if deep or image.mode in {"CMYK", "L", "LA"}:
         icc_profile = None  # describes ink or gray, not the RGB values made of them below
-    if image.mode in {"I", "F"} or image.mode.startswith("I;16"):
+    if deep:
         image = Image.fromarray(_to_eight_bit(np.asarray(image)))
     if not image.has_transparency_data:
         return Photo(np.asarray(image.convert("RGB")), None, exif, icc_profile)
@@ -190,11 +230,24 @@ def _turn_upright(image: Image.Image) -> tuple[Image.Image, bytes]:
     """Apply EXIF orientation to a loaded image; return it and the EXIF block without it."""
     try:
         upright = ImageOps.exif_transpose(image)
-        exif = _tiff_exif(image) if image.format == "TIFF" else upright.getexif()
+        exif = upright.getexif()
+        if image.format == "TIFF":
+            exif = _without_layout(image.getexif())
         _keep_text(exif)
         return upright, exif.tobytes() if exif else b""
     except BROKEN_EXIF:  # the pixels are intact
-        return image.copy(), b""
+        return _turn_by_orientation_alone(image), b""
+
+
+def _turn_by_orientation_alone(image: Image.Image) -> Image.Image:
+    """Apply EXIF orientation where other EXIF data is broken; where it is, too, copy the image."""
+    plain = image.copy()
+    plain.info.pop("exif", None)
+    try:
+        plain.getexif()[ExifTags.Base.Orientation] = image.getexif()[ExifTags.Base.Orientation]
+        return ImageOps.exif_transpose(plain)
+    except BROKEN_EXIF:
+        return plain
 
 
 def _keep_text(exif: Image.Exif) -> None:
@@ -204,9 +257,8 @@ def _keep_text(exif: Image.Exif) -> None:
             exif[tag] = value.encode("latin-1", "replace")
 
 
-def _tiff_exif(image: Image.Image) -> Image.Exif:
-    """Take from a TIFF's tags what describes the photo; the others describe the file's layout."""
-    tags = image.getexif()
+def _without_layout(tags: Image.Exif) -> Image.Exif:
+    """Take what describes the photo; other tags describe a file's layout, not that of its copy."""
     exif = Image.Exif()
     exif.update({tag: tags[tag] for tag in TIFF_EXIF_TAGS if tag in tags})
     for ifd in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):

@@ -6,12 +6,10 @@ Tiles of a large photo can't tell; so the thumbnail is made once and goes into e
 import numpy as np
 from numpy.typing import NDArray
 
-from retinex.photo import Pixels
+from retinex.photo import Pixels, split_rows
 
 THUMBNAIL_SIZE = 64
 """Height and width in pixels, whatever the photo's proportions."""
-STRIP = 256
-"""Rows averaged at a time, so that large photos need no large floating-point copy."""
 
 
 def area_weights(size: int) -> NDArray[np.float32]:
@@ -35,8 +33,7 @@ def make_thumbnail(rgb: Pixels) -> Pixels:
     height, width = rgb.shape[:2]
     of_rows, of_columns = area_weights(height), area_weights(width)
     mean = np.zeros((THUMBNAIL_SIZE, width * 3), np.float32)
-    for top in range(0, height, STRIP):
-        strip = rgb[top : top + STRIP].reshape(-1, width * 3).astype(np.float32)
-        mean += of_rows[:, top : top + STRIP] @ strip
+    for rows in split_rows(height):
+        mean += of_rows[:, rows] @ rgb[rows].reshape(-1, width * 3).astype(np.float32)
     thumbnail = of_columns @ mean.reshape(THUMBNAIL_SIZE, width, 3)
     return np.rint(thumbnail).astype(np.uint8)

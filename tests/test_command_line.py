@@ -111,6 +111,28 @@ def test_format_and_stages(night: Path, tmp_path: Path) -> None:
             assert np.array_equal(np.asarray(image), result.stages[retinex.Stage(stage)])
 
 
+def test_adjustments(tmp_path: Path) -> None:
+    photo = write(tmp_path / "a.png")
+    settings = ("--exposure", "-1.5", "--strength", "0.7", "--highlights", "1", "--denoise", "0.5")
+    assert enhance(photo, "--out", tmp_path / "bright", *settings) == 0
+
+    adjustments = retinex.Adjustments(
+        exposure=-1.5, strength=0.7, highlight_protection=1, denoise=0.5
+    )
+    result = retinex.enhance(photo, "join_ignore_enhance", "cpu")
+    with Image.open(tmp_path / "bright" / "a.png") as image:
+        assert np.array_equal(np.asarray(image), retinex.adjust(result, adjustments))
+
+
+@pytest.mark.parametrize("setting", ["--exposure=4", "--strength=-0.1", "--denoise=nan"])
+def test_adjustments_out_of_range(
+    tmp_path: Path, setting: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        enhance(write(tmp_path / "a.png"), "--out", tmp_path / "bright", setting)
+    assert "isn't a number from" in capsys.readouterr().err
+
+
 def test_what_pillow_cannot_write_as_a_photo_becomes_png(tmp_path: Path) -> None:
     assert enhance(write(tmp_path / "moving.gif"), "--out", tmp_path / "bright") == 0
 
@@ -126,11 +148,12 @@ def test_results_beside_and_around_the_folder(night: Path, tmp_path: Path) -> No
 def test_hidden_files_are_no_photos(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(tmp_path / "night" / "a.jpg")
     (tmp_path / "night" / "._a.jpg").write_bytes(b"what macOS writes beside it")
+    write(tmp_path / "night" / ".thumbnails" / "a.jpg")
 
     assert enhance(tmp_path / "night", "--out", tmp_path / "bright") == 0
 
     assert files(tmp_path / "bright") == {"a.jpg"}
-    assert "1 hidden" in capsys.readouterr().out
+    assert "2 hidden" in capsys.readouterr().out
 
 
 def test_no_photo_is_computed_for_nothing(night: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -286,6 +309,17 @@ def test_missing_photo_and_unknown_experiment(tmp_path: Path) -> None:
     assert "b.png" in refused(photo, tmp_path / "b.png", "--out", tmp_path / "bright")
     message = refused(photo, "--out", tmp_path / "bright", "--experiment", "jion")
     assert all(name in message for name in retinex.EXPERIMENTS)
+
+
+@pytest.mark.parametrize("content", [b"", b"version https://git-lfs.github.com/spec/v1"])
+def test_broken_networks(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "join_ignore_enhance.onnx").write_bytes(content)
+    photo = write(tmp_path / "a.png")
+
+    message = refused(photo, "--out", tmp_path / "bright", "--models", tmp_path)
+
+    assert "join_ignore_enhance" in message
+    assert "make or download it anew" in message
 
 
 def test_as_a_program_without_evaluation_or_pytorch(tmp_path: Path) -> None:

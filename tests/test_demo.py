@@ -14,7 +14,7 @@ import time
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields, replace
+from dataclasses import astuple, dataclass, fields, replace
 from functools import cache
 from itertools import accumulate, chain, groupby
 from pathlib import Path
@@ -30,12 +30,14 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 import demo as demo_page
 import retinex
-from retinex import EXPERIMENTS, Adjustments, Enhancement, Stage, adjust
+from retinex import EXPERIMENTS, Adjustments, Enhancement, Stage, adjust, demo_networks
 from retinex.colour_map import colour
 from retinex.demo_files import delete_old_files
+from retinex.demo_networks import Settings
 from retinex.evaluation import psnr, ssim
 from retinex.experiments import GROUPS
-from retinex.inference import DEFAULT_EXPERIMENT, CombinedEnhancer
+from retinex.inference import DEFAULT_EXPERIMENT, MODELS_FOLDER, CombinedEnhancer
+from retinex.quick_gradio import gr, without_servers
 from retinex.results import View
 from retinex.stages import COMPUTED_STAGES
 from retinex.statistics import HISTOGRAM_BINS, measure
@@ -531,6 +533,35 @@ def test_what_counts_as_another_choice(dark_photo: Path, tmp_path: Path) -> None
     assert again is not first
     assert demo_page.choose(None, again, results).path is None
     assert demo_page.choose("a", first, results) is not first  # stopped
+
+
+def test_a_photo_replaced_while_it_is_opened_is_not_enhanced(
+    dark_photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(retinex.Device.CPU, MODELS_FOLDER, MAX_MEGAPIXELS)
+    with without_servers():
+        blocks = demo_page.build_page(settings, tmp_path)
+    (run,) = (event.fn for event in blocks.fns.values() if event.name == "run")
+    monkeypatch.setattr(demo_page, "run_networks", lambda *_: pytest.fail("networks ran"))
+    first = demo_page.choose(str(dark_photo), None, None)
+    view = [DEFAULT_EXPERIMENT, False, False, *astuple(Adjustments())]
+    updates = run(str(dark_photo), first, None, None, *view)
+    next(updates)  # the page is cleared, the photo isn't open yet
+    demo_page.choose("another", first, None)
+    assert len(list(updates)) == 1  # which keeps its results, to be deleted
+
+
+def test_why_networks_fail_reaches_the_visitor(
+    dark_photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise retinex.DeviceError(retinex.Device.CUDA, "out of memory")
+
+    monkeypatch.setattr(demo_networks, "load_enhancer", fail)
+    settings = Settings(retinex.Device.CUDA, MODELS_FOLDER, MAX_MEGAPIXELS)
+    with pytest.raises(gr.Error) as caught:
+        demo_networks.run_networks((DEFAULT_EXPERIMENT,), retinex.open_photo(dark_photo), settings)
+    assert "out of memory" in caught.value.message
 
 
 def test_results_that_are_forgotten_are_deleted(dark_photo: Path, tmp_path: Path) -> None:

@@ -376,7 +376,7 @@ def test_denoised_outputs_are_scored(pairs: Path, tmp_path: Path) -> None:
     assert "denoised by 0.5" in (tmp_path / "results.md").read_text(encoding="utf-8")
 
 
-def test_results_of_other_pairs_do_not_replace_those_of_lol(
+def test_nothing_published_is_replaced_by_default(
     pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -387,7 +387,15 @@ def test_results_of_other_pairs_do_not_replace_those_of_lol(
         main(["evaluate", *map(str, arguments), *quickly])
 
     folders = {path.parent.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.csv")}
-    assert folders == {"results", "results/denoised_1", "results/mine"}
+    of_lol = f"evaluation/{pairs.name}"
+    assert folders == {of_lol, f"{of_lol}/denoised_1", "evaluation/mine"}
+
+
+def test_no_pair_is_computed_for_nothing(pairs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Enhancer, "enhance", lambda *_: pytest.fail("networks ran"))
+    out = pairs / "eval15" / "low" / "cat.png"
+    with pytest.raises(SystemExit, match="can't write into"):
+        main(["evaluate", str(pairs), "--experiment", "join", "--device", "cpu", "--out", str(out)])
 
 
 def read_small(path: Path) -> torch.Tensor:

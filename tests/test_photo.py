@@ -1,6 +1,7 @@
 """Photos as people have them: written by Pillow to real files, read by retinex and written back."""
 
 import io
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,33 @@ def test_broken_exif_does_not_cost_the_photo(rgb: Pixels, broken: bytes) -> None
     assert difference(open_photo(file).rgb, rgb) <= 24
 
 
+def test_orientation_is_applied_where_pillow_cannot_write_the_rest(rgb: Pixels) -> None:
+    turned_clockwise, ratio, text = 6, ExifTags.Base.XResolution, 2
+    entries = struct.pack("<HHIHH", ORIENTATION, 3, 1, turned_clockwise, 0)
+    entries += struct.pack("<HHI4s", ratio, text, 3, b"72")
+    exif = b"Exif\0\0II*\0\x08\0\0\0\2\0" + entries + bytes(4)
+    file = to_bytes(Image.fromarray(rgb), "JPEG", exif=exif, quality=95)
+    assert difference(open_photo(file).rgb, np.rot90(rgb, -1)) <= 24
+
+
+def test_what_describes_a_jpeg_files_layout_is_not_written_into_a_tiff(
+    tmp_path: Path, rgb: Pixels
+) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.ImageWidth], exif[MAKE] = 4000, "Camera"
+    file = to_bytes(Image.fromarray(rgb), "JPEG", exif=exif)
+    save_photo(rgb, tmp_path / "a.tif", original=open_photo(file))
+    assert np.array_equal(open_photo(tmp_path / "a.tif").rgb, rgb)
+    assert reopen(tmp_path / "a.tif").getexif()[MAKE] == "Camera"
+
+
+@pytest.mark.parametrize("tag", [ExifTags.Base.DNGVersion, 0x9216])
+def test_raw_file_is_refused_rather_than_its_preview_taken(tag: int) -> None:
+    file = to_bytes(Image.new("RGB", (160, 120)), "TIFF", tiffinfo={tag: b"\1\4\0\0"})
+    with pytest.raises(PhotoError, match="develop"):
+        open_photo(file)
+
+
 @pytest.mark.parametrize("kind", ["jpg", "png", "tif"])
 def test_gray(tmp_path: Path, rgb: Pixels, kind: str) -> None:
     gray = rgb[:, :, 0]
@@ -241,6 +269,12 @@ def test_colour_profile_is_kept(tmp_path: Path, rgb: Pixels, kind: str) -> None:
     assert reopen(saved).info["icc_profile"] == SRGB_PROFILE
 
 
+def test_large_colour_profile_can_be_read_again(tmp_path: Path, rgb: Pixels) -> None:
+    profile = np.random.default_rng(0).bytes(2**21)
+    save_photo(rgb, tmp_path / "a.png", Photo(rgb, icc_profile=profile))
+    assert open_photo(tmp_path / "a.png").icc_profile == profile
+
+
 def test_arrays(rgb: Pixels, alpha: Pixels) -> None:
     gray = rgb[:, :, 0]
     gray_rgb = np.stack([gray] * 3, axis=2)
@@ -287,6 +321,17 @@ def test_pillow_image_is_left_as_it_was(rgb: Pixels, kind: str) -> None:
     assert before[1:] == after[1:]
 
 
+def test_photo_of_an_iphone(tmp_path: Path, rgb: Pixels) -> None:
+    pytest.importorskip("pillow_heif")
+    exif = Image.Exif()
+    exif[MAKE] = "Phone"
+    Image.fromarray(rgb).save(tmp_path / "a.heic", quality=95, exif=exif)
+    photo = open_photo(tmp_path / "a.heic")
+    assert difference(photo.rgb, rgb) <= 24
+    save_photo(photo.rgb, tmp_path / "a.jpg", original=photo)
+    assert reopen(tmp_path / "a.jpg").getexif()[MAKE] == "Phone"
+
+
 def test_one_pixel(tmp_path: Path) -> None:
     pixel = np.array([[[10, 20, 30]]], np.uint8)
     save_photo(pixel, tmp_path / "a.png", Photo(pixel))
@@ -316,6 +361,17 @@ def test_truncated_file_is_refused(rgb: Pixels, kind: str) -> None:
     file = to_bytes(Image.fromarray(noise), kind)
     with pytest.raises(PhotoError, match="can't be read"):
         open_photo(file[: len(file) // 2])
+
+
+def test_truncated_image_is_refused(rgb: Pixels) -> None:
+    truncated = to_bytes(Image.fromarray(rgb), "JPEG")[:-200]
+    with Image.open(io.BytesIO(truncated)) as image, pytest.raises(PhotoError, match="truncated"):
+        open_photo(image)
+
+
+def test_folder(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError):
+        open_photo(tmp_path)
 
 
 def test_missing_file() -> None:

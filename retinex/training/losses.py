@@ -33,7 +33,9 @@ PlusNet's training time."""
 
 @dataclass(frozen=True)
 class DecomWeights:
-    """Weights of L_decom's terms; by default those of the paper and its code.
+    """Weights of L_decom's terms; by default those of the paper's code.
+
+    The paper's text has 0.001 for λ_ir.
 
     Attributes:
         mutual_reconstruction: λ_ij for i ≠ j in equation 2.

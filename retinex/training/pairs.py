@@ -143,7 +143,7 @@ def group_scenes(pairs: Sequence[Pair]) -> list[list[Pair]]:
     """Group pairs that show one scene, told by thumbnails of their normal photos.
 
     Datasets repeat scenes (LOL's 485 pairs show about 230): a random split would validate on
-    rooms the network was trained on.
+    scenes the network was trained on. What was photographed from elsewhere is another scene.
     """
     thumbnails = np.stack([_thumbnail(pair.high) for pair in pairs])
     same = thumbnails @ thumbnails.T > SAME_SCENE_CORRELATION

@@ -1,0 +1,82 @@
+"""Score weights as the tables of onnx_models/README.md do: on scenes held out, and on other photos.
+
+`python results/score_weights.py runs/join/snapshots/*.safetensors` prints PSNR, PSNR with the
+reference's mean and SSIM, means over LOL's photos that training with its default seed holds out;
+then PSNR with the reference's mean of photos from elsewhere, darkened to shares of their light.
+Needs `pip install scikit-learn`, for two of those.
+"""
+
+import argparse
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from skimage import data
+from sklearn.datasets import load_sample_image
+
+from retinex.evaluation import psnr, psnr_gt_mean, ssim
+from retinex.low_light import LowLight, darken
+from retinex.photo import Pixels
+from retinex.training.build import Network
+from retinex.training.checkpoints import load_weights
+from retinex.training.onnx_export import run_in_torch
+from retinex.training.pairs import load_pairs, split_by_scene
+
+VAL_SHARE, SEED = 0.05, 0
+"""Those of train.py."""
+WIDTH = 384
+SHARES_OF_LIGHT = (1.0, 0.3, 0.1, 0.03, 0.01)
+
+
+def main() -> None:
+    """Print a line for each file."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("weights", type=Path, nargs="+", help=".safetensors files")
+    parser.add_argument("--data", type=Path, default=Path("data/lol"), help="(default data/lol)")
+    args = parser.parse_args()
+    _, held_out = split_by_scene(load_pairs([args.data]), VAL_SHARE, SEED)
+    photos = load_photos()
+    shares = " ".join(f"{share:7.0%}" for share in SHARES_OF_LIGHT)
+    print(f"{len(held_out)} photos held out: PSNR, with the mean, SSIM |{shares}")
+    for path in args.weights:
+        net, _, _ = load_weights(path)
+        pairs = [(pair.low, pair.high) for pair in held_out if pair.low is not None]
+        scores = score(net, pairs)
+        darkened = [
+            score(net, [(darken_evenly(photo, share), photo) for photo in photos])[1]
+            for share in SHARES_OF_LIGHT
+        ]
+        shown = " ".join(f"{decibels:7.2f}" for decibels in darkened)
+        print("{:.2f} {:.2f} {:.3f} |{} {}".format(*scores, shown, path), flush=True)
+
+
+def load_photos() -> list[Pixels]:
+    """Return the photos that the demo's examples were made of, but the rocket, which is dark."""
+    photos = [data.coffee(), data.astronaut(), data.chelsea()]
+    photos += [load_sample_image(name) for name in ("china.jpg", "flower.jpg")]
+    sizes = [(WIDTH, WIDTH * photo.shape[0] // photo.shape[1]) for photo in photos]
+    return [
+        np.asarray(Image.fromarray(photo).resize(size))
+        for photo, size in zip(photos, sizes, strict=True)
+    ]
+
+
+def darken_evenly(photo: Pixels, share: float) -> Pixels:
+    """Leave a share of the light; all of it leaves the photo as it is."""
+    if share == 1:
+        return photo
+    return darken(photo, LowLight(exposure=share), np.random.default_rng(0))
+
+
+def score(net: Network, pairs: Iterable[tuple[Pixels, Pixels]]) -> list[float]:
+    """Return the means of PSNR, PSNR with the reference's mean and SSIM over (dark, normal)."""
+    scores = []
+    for dark, normal in pairs:
+        output = run_in_torch(net, dark[None].copy())[-1][0]
+        scores.append((psnr(output, normal), psnr_gt_mean(output, normal), ssim(output, normal)))
+    return [float(mean) for mean in np.mean(scores, axis=0)]
+
+
+if __name__ == "__main__":
+    main()
