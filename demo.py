@@ -188,6 +188,7 @@ def main() -> None:
 
 def build_page(settings: Settings, folder: Path) -> gr.Blocks:
     """Lay out the page and connect its parts; visitors' results go below `folder`."""
+    blocks: gr.Blocks
     with gr.Blocks(title=TITLE, analytics_enabled=False) as blocks:
         gr.Markdown(INTRO)
         with gr.Row(elem_id="workbench"):
@@ -684,9 +685,9 @@ def show_experiments(page: Page, results: Results, names: Iterable[str]) -> Upda
     compared = results.view.compared
     update: Update = {page.before_after: gr.ImageSlider(None, label=BEFORE_AFTER)}
     if compared in results.measured:
-        pair = results.path(compared, Stage.INPUT), results.adjusted_path(compared)
+        before, after = results.path(compared, Stage.INPUT), results.adjusted_path(compared)
         label = label_result(results.done[compared])
-        update[page.before_after] = gr.ImageSlider(pair, label=label)
+        update[page.before_after] = gr.ImageSlider((str(before), str(after)), label=label)
     for name in names:
         if name not in results.measured:
             continue
@@ -695,7 +696,7 @@ def show_experiments(page: Page, results: Results, names: Iterable[str]) -> Upda
             files[stage] = results.write_coloured(name, stage)
         label = label_result(results.done[name])
         for stage, path in files.items():
-            update[page.pictures[stage][name]] = gr.Image(path, label=label)
+            update[page.pictures[stage][name]] = gr.Image(str(path), label=label)
         update[page.facts[name]] = describe_output(results.statistics, results.measured[name])
     return update
 

@@ -10,7 +10,7 @@ import time
 from dataclasses import astuple, dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -97,8 +97,7 @@ where the datasets come from:
 class Run:
     """One training run and all it works on.
 
-    `net` is what the optimizer steps move; `averaged.module`, its moving average, is what gets
-    validated, pictured and released.
+    `net` is what the optimizer steps move, `averaged` its moving average.
     """
 
     args: argparse.Namespace
@@ -114,6 +113,11 @@ class Run:
     rng: np.random.Generator
     tracker: Tracker
     log: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def released(self) -> Network:
+        """The averaged network, which gets validated, pictured and released."""
+        return cast(Network, self.averaged.module)
 
     @property
     def state_path(self) -> Path:
@@ -166,7 +170,7 @@ def train(args: argparse.Namespace) -> None:
         saved = None
     run.tracker.finish()
     weights = run.folder / f"{run.experiment.name}.safetensors"
-    save_weights(weights, run.averaged.module, describe(run))
+    save_weights(weights, run.released, describe(run))
     print(f"trained weights: {weights}\nnext: python export_onnx.py {weights}")
 
 
@@ -186,7 +190,8 @@ def start_run(args: argparse.Namespace) -> Run:
     torch.manual_seed(args.seed)
     start: Path | None = args.start
     net = build_network(experiment) if start is None else load_weights_of(start, experiment.name)
-    net = net.to(device, memory_format=memory_format_for(precision))
+    # PyTorch's types leave memory formats out.
+    net.to(device, memory_format=memory_format_for(precision))  # type: ignore[call-overload]
     print(
         f"{experiment.name}: {len(training)} training and {len(validation)} validation pairs, "
         f"{device.type}, {precision}; everything goes into {folder}"
@@ -283,7 +288,7 @@ def train_phase(run: Run, phase: Phase, saved: dict[str, Any] | None) -> None:
             },
             run.rng,
         )
-    run.net.load_state_dict(run.averaged.module.state_dict())
+    run.net.load_state_dict(run.released.state_dict())
     bar.close()
 
 
@@ -295,7 +300,7 @@ def train_epoch(
     means = LossMeans()
     trained = [weights for group in optimizer.param_groups for weights in group["params"]]
     args = run.args
-    variety = Variety(args.synthetic, args.shuffled, args.mixed)
+    variety = Variety(synthetic=args.synthetic, shuffled=args.shuffled, mixed=args.mixed)
     batches = training_batches(run.training, args.crop, args.batch_size, run.rng, variety)
     for batch in batches:
         losses = losses_of(run, run.net, phase, batch)
@@ -316,7 +321,7 @@ def validate(run: Run, phase: Phase) -> dict[str, float]:
     run.averaged.eval()
     means = LossMeans()
     for batch in validation_batches(run.validation, run.args.crop, run.args.batch_size):
-        means.add(losses_of(run, run.averaged.module, phase, batch), len(batch.low))
+        means.add(losses_of(run, run.released, phase, batch), len(batch.low))
     return means.compute()
 
 
@@ -347,13 +352,11 @@ def write_csv(file: Path, rows: list[dict[str, Any]]) -> None:
 def store_snapshot(run: Run, phase: Phase, epoch: int) -> None:
     """Keep the weights of this epoch and a grid of what they make of photos, held out or not."""
     name = f"{phase}_{epoch:03d}"
-    save_weights(
-        run.folder / "snapshots" / f"{name}.safetensors", run.averaged.module, describe(run)
-    )
+    save_weights(run.folder / "snapshots" / f"{name}.safetensors", run.released, describe(run))
     rng = np.random.default_rng(run.args.seed)
     pairs = (run.validation or run.training)[:GRID_PHOTOS]
     photos = [central_crop(pair, GRID_PHOTO_SIZE, rng).low for pair in pairs]
-    grid = stage_grid(run.averaged.module, photos, run.device)
+    grid = stage_grid(run.released, photos, run.device)
     path = run.folder / "grids" / f"{name}.png"
     path.parent.mkdir(exist_ok=True)
     grid.save(path)
@@ -383,8 +386,8 @@ def parse_arguments() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    switch = {"type": parse_bool, "nargs": "?", "const": True, "default": False}
-    folders = {"type": Path, "nargs": "+", "metavar": "FOLDER"}
+    switch: dict[str, Any] = {"type": parse_bool, "nargs": "?", "const": True, "default": False}
+    folders: dict[str, Any] = {"type": Path, "nargs": "+", "metavar": "FOLDER"}
 
     add("-e", "--n_epochs", type=int, default=20, help="epochs of each phase (default 20)")
     add(
@@ -410,7 +413,7 @@ def parse_arguments() -> argparse.Namespace:
 
     add("--data", **folders, default=None, help="pairs (default data/lol unless --photos is given)")
     add("--photos", **folders, default=[], help="normal photos alone, darkened at random")
-    share = {"type": float, "default": 0.0, "metavar": "SHARE"}
+    share: dict[str, Any] = {"type": float, "default": 0.0, "metavar": "SHARE"}
     add(
         "--synthetic",
         **share,
@@ -437,7 +440,7 @@ def parse_arguments() -> argparse.Namespace:
         default=0.999,
         help="decay, per step, of the moving average of the weights (default 0.999; 0: none)",
     )
-    weights = {"type": float, "default": None, "metavar": "WEIGHT"}
+    weights: dict[str, Any] = {"type": float, "default": None, "metavar": "WEIGHT"}
     add("--mutual", **weights, help="λ_ij of L_decom (default 0.1; with join the paper's 0.001)")
     add("--invariable", **weights, help="λ_ir of L_decom (default 0.1; with join 0.01)")
     add("--smoothness", **weights, help="λ_is of L_decom (default 1; with join the paper's 0.1)")

@@ -44,8 +44,8 @@ plain PSNR. **Noise in plain areas**: standard deviation of the output's luma wi
 steps of 255, where that of the reference is below 2. **Mean** and **spread of Î**: mean and
 standard deviation of the enhanced illumination, clipped at white = 1; **unclipped**: the same in
 PyTorch, of the photos resized to 297×297. **Decom** and **Enhance loss**: the paper's training
-losses, with the weights of its code, of the pairs so resized. **s/megapixel**: time of the networks alone. All
-means are means over images.
+losses, with the weights of its code, of the pairs so resized. **s/megapixel**: time of the networks
+alone. All means are means over images.
 """
 
 

@@ -224,6 +224,37 @@ def test_each_mode_has_its_weights_of_the_loss(
     assert (args.mutual, args.invariable, args.smoothness) == weights
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--mutual", "0", "--invariable", "0", "--smoothness", "0"),
+        ("--synthetic", "1"),
+        ("--shuffled", "1"),
+        ("--mixed", "1"),
+    ],
+)
+def test_arguments_reach_the_loss(
+    trained: Path, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    name = "join_ignore_enhance"
+    train(trained.parent, *STUDY[name], *TINY, *arguments, "--out", tmp_path)
+
+    (usual,), (changed,) = read_log(trained / name), read_log(tmp_path / name)
+    difference = float(changed["train_decom"]) - float(usual["train_decom"])
+    assert difference < 0 if "--mutual" in arguments else difference != 0
+
+
+def test_each_network_has_its_learning_rate(trained: Path, tmp_path: Path) -> None:
+    start = trained / "join" / "join.safetensors"
+    train(trained.parent, *STUDY["join"], *TINY, "-dlr", "0", "--start", start, "--out", tmp_path)
+
+    ours = tmp_path / "join" / "join.safetensors"
+    assert_same_weights(ours, start, "decom.")
+    before, after = load_file(start), load_file(ours)
+    enhance_net = [name for name in before if name.startswith("enhance.")]
+    assert not any(after[name].equal(before[name]) for name in enhance_net)
+
+
 def test_help_says_where_datasets_come_from(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         parse("--help")
