@@ -76,7 +76,9 @@ def phase_losses(
     with autocast:
         # One batch of twice the size is faster than two.
         both = net.decom(torch.cat([low, high]))
-        of_low, of_high = (Decomposition(r, i) for r, i in zip(*map(_halves, both), strict=True))
+        of_low, of_high = (
+            Decomposition(r, i) for r, i in zip(*(factor.chunk(2) for factor in both), strict=True)
+        )
         enhanced_illumination = None if phase is Phase.DECOM else net.brighten(of_low)
 
     of_low, of_high = _to_float(of_low), _to_float(of_high)
@@ -100,10 +102,6 @@ def _enhance_losses(net: RetinexNet, batch: Batch, autocast: torch.autocast) -> 
         enhanced_illumination = net.brighten(of_low)
     reflectance = of_low.reflectance.float()
     return {"enhance": enhance_loss(reflectance, enhanced_illumination.float(), batch.high)}
-
-
-def _halves(batch: Tensor) -> tuple[Tensor, ...]:
-    return batch.chunk(2)
 
 
 def _to_float(decomposition: Decomposition) -> Decomposition:
