@@ -92,7 +92,7 @@ def test_every_program_command_runs(
     for command in commands:
         run(command, monkeypatch)
     assert (tmp_path / "bright" / "street" / "0.png").is_file()
-    assert (tmp_path / "results" / "results.csv").is_file()
+    assert (tmp_path / "evaluation" / "lol" / "results.csv").is_file()
     for name in EXPERIMENTS:
         assert (tmp_path / "runs" / name / f"{name}.safetensors").is_file()
     assert (tmp_path / "onnx_models" / f"{QUICKEST}.onnx").is_file()
