@@ -7,11 +7,11 @@ WORKDIR /app
 RUN useradd --create-home demo
 COPY pyproject.toml requirements.txt README.md LICENSE ./
 COPY retinex ./retinex
+COPY onnx_models ./onnx_models
 # requirements.txt names the gradio that is tested; the demo relies on more than its interface.
 RUN pip install --no-cache-dir --editable ".${EXTRA}" "$(grep ^gradio requirements.txt)"
 COPY demo.py demo.css demo.js ./
 COPY examples ./examples
-COPY onnx_models ./onnx_models
 USER demo
 ENV GRADIO_SERVER_NAME=0.0.0.0 GRADIO_SERVER_PORT=7860
 EXPOSE 7860

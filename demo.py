@@ -48,6 +48,7 @@ from retinex.demo_networks import (
     open_reference,
     open_upload,
     run_networks,
+    run_networks_here,
 )
 from retinex.device import usable_cores
 from retinex.experiments import GROUPS
@@ -394,11 +395,12 @@ def connect(page: Page, blocks: gr.Blocks, settings: Settings, folder: Path) -> 
             wanted.begun = True
             raise
         results = new_results(folder, Path(path), photo, read_view(*view))
-        yield {page.results: results, page.stop: gr.Button(interactive=True)}
+        yield {page.results: results}
         wanted.begun = True
         if wanted.replaced:  # while the photo was opened, when there was nothing to stop yet
             results.stopped = True
             return
+        yield {page.stop: gr.Button(interactive=True)}
         set_reference(results, reference, settings)
         yield from run_experiments(page, results, settings)
 
@@ -510,7 +512,7 @@ def open_example(
         with EXAMPLE_LOCK:
             if not example.measured.keys() >= set(names) and not results.stopped:
                 # Not on ZeroGPU, which is lent to visitors' own runs only.
-                add_enhancements(example, load_enhancer(names, settings).enhance(example.photo))
+                add_enhancements(example, run_networks_here(names, example.photo, settings))
         if not results.stopped:
             add_enhancements(results, map(example.load, names))
         if results.stopped:

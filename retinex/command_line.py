@@ -185,7 +185,8 @@ def _add_evaluate(commands: Commands) -> None:
     parser.add_argument(
         "--out",
         type=Path,
-        help="folder to write to (default evaluation/<name of FOLDER>)",
+        help="folder to write to (default evaluation/<name of FOLDER>, with --denoise D "
+        "denoised_<D> in it)",
     )
     _add_share(
         parser,

@@ -1,5 +1,7 @@
 """What the demo's page and its endpoints share: settings, visitors' files, running the networks."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -50,10 +52,31 @@ def run_networks(
 
     Raises: what `progress` raises, and what gradio shows to the visitor.
     """
-    if spaces is not None:
+    if spaces is None:
+        return run_networks_here(experiments, photo, settings, progress)
+    with failures_shown():
         return _run_on_zero_gpu(experiments, photo, settings)
-    try:
+
+
+def run_networks_here(
+    experiments: tuple[str, ...],
+    photo: Photo,
+    settings: Settings,
+    progress: Progress | None = None,
+) -> list[Enhancement]:
+    """Run experiments as one in this process, which has no GPU on ZeroGPU.
+
+    Raises: as `run_networks`.
+    """
+    with failures_shown():
         return load_enhancer(experiments, settings).enhance(photo, progress)
+
+
+@contextmanager
+def failures_shown() -> Iterator[None]:
+    """Turn what the networks' files and devices fail with into what gradio shows."""
+    try:
+        yield
     except (DeviceError, ModelError) as error:
         raise gr.Error(str(error), title="The networks failed") from error
 

@@ -100,7 +100,7 @@ class Enhancer:
         """
         self.experiment = experiment
         self._networks = CombinedEnhancer([experiment], device, models)
-        self.training: dict[str, Any] = json.loads(self._networks.facts["training"])
+        self.training = self._networks.training
 
     @property
     def device(self) -> Device:
@@ -132,7 +132,7 @@ class CombinedEnhancer:
 
     Attributes:
         experiments: their names.
-        facts: the metadata of their ONNX file, or of what `merge_graphs` made of several.
+        training: the facts of the run that the weights of the first come from.
     """
 
     def __init__(
@@ -150,10 +150,11 @@ class CombinedEnhancer:
         self._wanted = Device(device)
         try:
             self._opened = open_model(self._model, self._wanted)
-            self.facts = self._opened.session.get_modelmeta().custom_metadata_map
-            self._stride = int(self.facts["stride"])
-            receptive_radius = int(self.facts["receptive_radius"])
-        except (KeyError, *BROKEN_MODEL) as error:
+            facts = self._opened.session.get_modelmeta().custom_metadata_map
+            self._stride = int(facts["stride"])
+            receptive_radius = int(facts["receptive_radius"])
+            self.training: dict[str, Any] = json.loads(facts["training"])
+        except (KeyError, ValueError, *BROKEN_MODEL) as error:
             raise ModelError(
                 f"the ONNX file of {', '.join(experiments)} in {models} is broken, or not one of "
                 f"export_onnx.py ({error}); make or download it anew"

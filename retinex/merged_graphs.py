@@ -7,6 +7,9 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError
 
+METADATA = {"stride", "receptive_radius"}
+"""What each file must say of itself."""
+
 
 @dataclass(frozen=True)
 class MergedGraphs:
@@ -31,7 +34,7 @@ def merge_graphs(files: Sequence[Path]) -> MergedGraphs:
 
     Raises:
         ValueError: the files differ in inputs, operator sets or stride, or have optional inputs;
-            or one isn't an ONNX file.
+            or one isn't an ONNX file of ours.
     """
     models = [_load(file) for file in files]
     contract = _contract(models[0])
@@ -50,9 +53,14 @@ def merge_graphs(files: Sequence[Path]) -> MergedGraphs:
 
 def _load(file: Path) -> onnx.ModelProto:
     try:
-        return onnx.load(file)
+        model = onnx.load(file)
     except DecodeError as error:
-        raise ValueError(f"{file} isn't an ONNX file ({error})") from error
+        raise ValueError(
+            f"{file} isn't an ONNX file ({error}); make or download it anew"
+        ) from error
+    if not model.graph.node or not {entry.key for entry in model.metadata_props} >= METADATA:
+        raise ValueError(f"{file} isn't one of export_onnx.py; make or download it anew")
+    return model
 
 
 def _add_graph(

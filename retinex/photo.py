@@ -4,7 +4,6 @@ import io
 import struct
 import warnings
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -24,10 +23,16 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 PngImagePlugin.MAX_TEXT_CHUNK = 16 * 2**20  # Pillow's 1 MiB is less than printers' profiles
 
-with suppress(ImportError):  # optional: iPhones' photos
-    from pillow_heif import register_heif_opener
+HEIC_EXTENSIONS = {".heic", ".heif"}
+"""Of iPhones' photos, which need a package more."""
 
+try:
+    from pillow_heif import register_heif_opener
+except ImportError:
+    READS_HEIC = False
+else:
     register_heif_opener()
+    READS_HEIC = True
 
 Pixels = NDArray[np.uint8]
 """An image in memory: (height, width, 3) RGB or (height, width) gray, uint8."""
@@ -61,14 +66,27 @@ RAW_TAGS = {ExifTags.Base.DNGVersion, 0x9216}
 """What tells a camera's raw file from a TIFF; the second is TIFF/EP's standard ID."""
 
 TIFF_EXIF_TAGS = (
+    ExifTags.Base.DocumentName,
     ExifTags.Base.ImageDescription,
     ExifTags.Base.Make,
     ExifTags.Base.Model,
+    ExifTags.Base.XResolution,
+    ExifTags.Base.YResolution,
+    ExifTags.Base.ResolutionUnit,
     ExifTags.Base.Software,
     ExifTags.Base.DateTime,
     ExifTags.Base.Artist,
+    ExifTags.Base.HostComputer,
+    ExifTags.Base.Rating,
+    ExifTags.Base.RatingPercent,
     ExifTags.Base.Copyright,
+    ExifTags.Base.XPTitle,
+    ExifTags.Base.XPComment,
+    ExifTags.Base.XPAuthor,
+    ExifTags.Base.XPKeywords,
+    ExifTags.Base.XPSubject,
 )
+"""Those of the main block that describe the photo, not its file's layout."""
 
 
 class PhotoError(ValueError):
@@ -114,8 +132,10 @@ def open_photo(source: PhotoSource, max_pixels: int | None = None) -> Photo:
             # Pillow warns of large files; how large is too large is for `max_pixels` to say.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             if isinstance(file, Image.Image):
+                _refuse_raw(file, name)
                 return _photo_from_image(file, max_pixels)
             with Image.open(file) as image:
+                _refuse_raw(image, name)
                 return _photo_from_image(image, max_pixels)
     except (FileNotFoundError, IsADirectoryError, PermissionError, PhotoError):
         raise
@@ -124,9 +144,10 @@ def open_photo(source: PhotoSource, max_pixels: int | None = None) -> Photo:
     except (OSError, RuntimeError, SyntaxError, ValueError) as error:
         # That Pillow doesn't know a file says nothing more; what is broken in one does.
         detail = "" if isinstance(error, UnidentifiedImageError) else f" ({error})"
-        raise PhotoError(
-            f"{name} can't be read as a photo{detail}. Use a JPEG, PNG, TIFF or WebP file."
-        ) from error
+        remedy = "Use a JPEG, PNG, TIFF or WebP file."
+        if Path(str(name)).suffix.lower() in HEIC_EXTENSIONS and not READS_HEIC:
+            remedy = "For iPhones' photos, `pip install pillow-heif` first."
+        raise PhotoError(f"{name} can't be read as a photo{detail}. {remedy}") from error
 
 
 def save_photo(rgb: Pixels, path: str | Path, original: Photo) -> None:
@@ -188,6 +209,12 @@ def _check_size(width: int, height: int, max_pixels: int | None) -> None:
         )
 
 
+def _refuse_raw(image: Image.Image, name: str | Path) -> None:
+    # The picture in it that Pillow would open is a small preview.
+    if isinstance(image, TiffImageFile) and RAW_TAGS & set(image.tag_v2):
+        raise PhotoError(f"{name} is a camera's raw file. Develop it to a JPEG or TIFF file first.")
+
+
 def _photo_from_array(pixels: NDArray[np.uint8] | NDArray[np.uint16], limit: int | None) -> Photo:
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
@@ -206,9 +233,6 @@ def _photo_from_array(pixels: NDArray[np.uint8] | NDArray[np.uint16], limit: int
 
 
 def _photo_from_image(image: Image.Image, limit: int | None) -> Photo:
-    if isinstance(image, TiffImageFile) and RAW_TAGS & set(image.tag_v2):
-        # The picture in it that Pillow would open is a small preview.
-        raise PhotoError("a camera's raw file isn't read; develop it to a JPEG or TIFF file first")
     _check_size(image.width, image.height, limit)
     image.load()
     image, exif = _turn_upright(image)
@@ -264,6 +288,7 @@ def _without_layout(tags: Image.Exif) -> Image.Exif:
     for ifd in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
         if ifd in tags:
             exif[ifd] = dict(tags.get_ifd(ifd))
+            exif[ifd].pop(ExifTags.IFD.Interop, None)  # a place in the former file
     return exif
 
 

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -955,8 +956,12 @@ def test_dockerfile_copies_what_the_demo_needs(tmp_path: Path, dark_photo: Path)
     app, temporary = tmp_path / "app", tmp_path / "temporary"
     temporary.mkdir()
     lines = (ROOT / "Dockerfile").read_text().splitlines()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    packages = [name.replace(".", "/") for name in project["tool"]["setuptools"]["packages"]]
     ignore = (ROOT / ".dockerignore").read_text().splitlines()
     for line in lines:
+        if line.startswith("RUN pip install"):
+            assert all((app / package).is_dir() for package in packages), "pip would fail"
         if line.startswith("COPY "):
             *sources, target = line.split()[1:]
             for source in sources:

@@ -1,6 +1,7 @@
 """Photos through the exported networks in `onnx_models`, as onnxruntime runs them."""
 
 import io
+import shutil
 import subprocess
 import sys
 import threading
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from PIL import Image
 
@@ -237,6 +239,25 @@ def test_files_of_different_inputs_are_not_merged() -> None:
         CombinedEnhancer(["join", "retinex_plus"])
     with pytest.raises(ValueError, match="can't be merged"):
         CombinedEnhancer(["retinex_plus", "retinex_plus"])
+
+
+@pytest.mark.parametrize("content", [b"", b"version https://git-lfs.github.com/spec/v1\n"])
+def test_a_broken_file_to_merge_says_what_to_do(tmp_path: Path, content: bytes) -> None:
+    shutil.copy(inference.MODELS_FOLDER / "split_resize.onnx", tmp_path)
+    (tmp_path / "split_transposed.onnx").write_bytes(content)
+    with pytest.raises(ModelError, match=r"split_transposed\.onnx.*download it anew"):
+        CombinedEnhancer(["split_resize", "split_transposed"], models=tmp_path)
+
+
+@pytest.mark.parametrize("key", ["stride", "receptive_radius", "training"])
+def test_a_file_with_wrong_facts_says_what_to_do(tmp_path: Path, key: str) -> None:
+    model = onnx.load(inference.MODELS_FOLDER / "join.onnx")
+    for entry in model.metadata_props:
+        if entry.key == key:
+            entry.value = "none"
+    onnx.save(model, tmp_path / "join.onnx")
+    with pytest.raises(ModelError, match=r"join.*download it anew"):
+        Enhancer("join", models=tmp_path)
 
 
 def test_experiments_of_one_decom_net_run_together() -> None:

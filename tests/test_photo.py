@@ -2,6 +2,8 @@
 
 import io
 import struct
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -152,10 +154,31 @@ def test_what_describes_a_jpeg_files_layout_is_not_written_into_a_tiff(
 
 
 @pytest.mark.parametrize("tag", [ExifTags.Base.DNGVersion, 0x9216])
-def test_raw_file_is_refused_rather_than_its_preview_taken(tag: int) -> None:
-    file = to_bytes(Image.new("RGB", (160, 120)), "TIFF", tiffinfo={tag: b"\1\4\0\0"})
-    with pytest.raises(PhotoError, match="develop"):
-        open_photo(file)
+def test_raw_file_is_refused_rather_than_its_preview_taken(tmp_path: Path, tag: int) -> None:
+    path = tmp_path / "photo.nef"
+    Image.new("RGB", (160, 120)).save(path, "TIFF", tiffinfo={tag: b"\1\4\0\0"})
+    with pytest.raises(PhotoError, match=r"photo\.nef.*Develop"):
+        open_photo(path)
+    with Image.open(path) as image, pytest.raises(PhotoError, match="Develop"):
+        open_photo(image)
+
+
+def test_jpeg_written_as_tiff_keeps_what_describes_it(tmp_path: Path, rgb: Pixels) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.XResolution] = exif[ExifTags.Base.YResolution] = 300.0
+    exif[ExifTags.Base.ResolutionUnit] = 2
+    exif[ExifTags.Base.Rating] = 4
+    exif[ExifTags.Base.XPTitle] = "Köln".encode("utf-16-le") + b"\0\0"
+    exif.get_ifd(ExifTags.IFD.Exif).update(
+        {ExifTags.Base.ExposureTime: 0.5, ExifTags.IFD.Interop: {1: "R98"}}
+    )
+    photo = open_photo(to_bytes(Image.fromarray(rgb), "JPEG", exif=exif))
+    save_photo(photo.rgb, tmp_path / "a.tif", original=photo)
+    written = reopen(tmp_path / "a.tif")
+    assert written.info["dpi"] == (300, 300)
+    assert written.getexif()[ExifTags.Base.Rating] == 4
+    assert written.getexif()[ExifTags.Base.XPTitle].decode("utf-16-le") == "Köln\0"
+    assert dict(written.getexif().get_ifd(ExifTags.IFD.Exif)) == {ExifTags.Base.ExposureTime: 0.5}
 
 
 @pytest.mark.parametrize("kind", ["jpg", "png", "tif"])
@@ -330,6 +353,28 @@ def test_photo_of_an_iphone(tmp_path: Path, rgb: Pixels) -> None:
     assert difference(photo.rgb, rgb) <= 24
     save_photo(photo.rgb, tmp_path / "a.jpg", original=photo)
     assert reopen(tmp_path / "a.jpg").getexif()[MAKE] == "Phone"
+
+
+def test_unreadable_photo_of_an_iphone_says_what_to_install(tmp_path: Path) -> None:
+    """In a process of its own, where the package can't be imported."""
+    (tmp_path / "a.heic").write_bytes(b"no photo")
+    code = (
+        "import sys\n"
+        "sys.modules['pillow_heif'] = None\n"
+        "from retinex.datasets import PHOTO_EXTENSIONS\n"
+        "from retinex.photo import PhotoError, open_photo\n"
+        "print('.heic' in PHOTO_EXTENSIONS)\n"
+        "try:\n"
+        "    open_photo(sys.argv[1])\n"
+        "except PhotoError as error:\n"
+        "    print(error)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "a.heic")]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    in_folders, message = answer.splitlines()
+    assert in_folders == "False", "folders are enhanced without what can't be read"
+    assert "a.heic" in message
+    assert "pip install pillow-heif" in message
 
 
 def test_one_pixel(tmp_path: Path) -> None:
