@@ -41,6 +41,7 @@ from retinex.training.pairs import (
     Variety,
     central_crop,
     check_crop,
+    find_others,
     load_pairs,
     split_by_scene,
     training_batches,
@@ -183,6 +184,8 @@ def start_run(args: argparse.Namespace) -> Run:
     pairs = load_pairs(args.data, args.photos)
     check_crop(pairs, args.crop)
     training, validation = split_by_scene(pairs, args.val_share, args.seed)
+    if args.exchanged:
+        training = find_others(training)
     device = training_device()
     # In the settings as what it turned out to be: a run is resumed in the same format.
     args.precision = precision = resolve_precision(args.precision, device)
@@ -300,7 +303,7 @@ def train_epoch(
     means = LossMeans()
     trained = [weights for group in optimizer.param_groups for weights in group["params"]]
     args = run.args
-    variety = Variety(synthetic=args.synthetic, shuffled=args.shuffled, mixed=args.mixed)
+    variety = Variety(args.synthetic, args.exchanged, args.shuffled, args.mixed)
     batches = training_batches(run.training, args.crop, args.batch_size, run.rng, variety)
     for batch in batches:
         losses = losses_of(run, run.net, phase, batch)
@@ -419,6 +422,11 @@ def parse_arguments() -> argparse.Namespace:
         **share,
         help="of pairs whose dark photo is made of the normal one (default 0)",
     )
+    add(
+        "--exchanged",
+        **share,
+        help="of the other pairs whose dark photo may be another one of the same view (default 0)",
+    )
     add("--shuffled", **share, help="of pairs whose colour channels change places (default 0)")
     add("--mixed", **share, help="of batches whose pairs are blended with one another (default 0)")
     add("--val_share", type=float, default=0.05, help="scenes held out (default 0.05; 0: none)")
@@ -478,7 +486,7 @@ def parse_arguments() -> argparse.Namespace:
         parser.error("--average is a decay: from 0 to less than 1")
     if args.val_share == 0 and args.scheduler is Schedule.PLATEAU:
         parser.error("--scheduler plateau needs scenes held out: a --val_share above 0")
-    for name in ("synthetic", "shuffled", "mixed", "val_share"):
+    for name in ("synthetic", "exchanged", "shuffled", "mixed", "val_share"):
         if not 0 <= getattr(args, name) <= 1:
             parser.error(f"--{name} is a share: from 0 to 1")
     standard = SEPARATE if args.mode is Mode.SPLIT else PAPER

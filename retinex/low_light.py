@@ -13,11 +13,24 @@ Modeling and Fitting for Single-Image Raw-Data", IEEE TIP 2008, between two tone
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
 from retinex.photo import Pixels
 
 CAMERA_GAMMA = 2.2
+STEEPEST_GAMMA = 1.2
+"""The tone curve of the darkest photos; LOL's dark ones have 1.0 to 1.75."""
 DARKEST_EXPOSURE = 0.004
+TINTS_ACROSS = 4
+"""Places along each side of a photo that get a tint of their own."""
+STRONGEST_TINT = 0.3
+"""Standard deviation of the logarithm of a channel's brightness."""
+
+Tints = NDArray[np.float32]
+"""Factors of red, green and blue in places evenly spread, around 1, (h, w, 3)."""
+Window = tuple[slice, slice]
+"""Rows and columns of a photo."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +55,16 @@ class LowLight:
 def random_low_light(rng: np.random.Generator, brightest: float = 0.1) -> LowLight:
     """Draw conditions for one training photo: noise, mild tints, and a log-uniform exposure.
 
-    The exposure lies between 0.4 % and `brightest`, a share of the light as well.
+    The exposure lies between 0.4 % and `brightest`, a share of the light as well. The darker, the
+    steeper tone curves may be: a photo in full light is to keep its own.
     """
     red, blue = rng.uniform(0.85, 1.15, size=2)
+    exposure = np.exp(rng.uniform(np.log(DARKEST_EXPOSURE), np.log(brightest)))
+    darkness = np.log(exposure) / np.log(DARKEST_EXPOSURE)
+    steepest = CAMERA_GAMMA + darkness * (STEEPEST_GAMMA - CAMERA_GAMMA)
     return LowLight(
-        exposure=float(np.exp(rng.uniform(np.log(DARKEST_EXPOSURE), np.log(brightest)))),
-        gamma=float(rng.uniform(1.9, 2.3)),
+        exposure=float(exposure),
+        gamma=float(rng.uniform(steepest, CAMERA_GAMMA + 0.1 * darkness)),
         shot_noise=float(np.exp(rng.uniform(np.log(3e-6), np.log(6e-5)))),
         read_noise=float(np.exp(rng.uniform(np.log(3e-5), np.log(4e-4)))),
         colour=(float(red), 1.0, float(blue)),
@@ -62,3 +79,39 @@ def darken(photo: Pixels, light: LowLight, rng: np.random.Generator) -> Pixels:
     scene += noise * np.sqrt(light.shot_noise * scene + light.read_noise**2)
     dark = scene.clip(0.0, 1.0) ** (1.0 / light.gamma)
     return np.rint(dark * 255.0).astype(np.uint8)
+
+
+def random_tints(rng: np.random.Generator) -> Tints:
+    """Draw tints of random strength that differ from place to place, as no room's light does."""
+    strength = rng.uniform(0, STRONGEST_TINT)
+    logarithms = strength * rng.standard_normal((TINTS_ACROSS, TINTS_ACROSS, 3), dtype=np.float32)
+    tints: Tints = np.exp(logarithms - logarithms.mean())
+    return tints
+
+
+def tint(
+    photo: Pixels, tints: Tints, window: Window | None = None, size: tuple[int, int] | None = None
+) -> Pixels:
+    """Return `photo`, (h, w, 3) uint8, tinted smoothly and clipped; same shape and dtype.
+
+    Args:
+        window: where `photo` lies in the one that the tints belong to; None if it is all of it.
+        size: height and width of that one.
+    """
+    height, width = photo.shape[:2]
+    box = None
+    if window is not None and size is not None:
+        (rows, columns), (places_down, places_across) = window, tints.shape[:2]
+        down, across = places_down / size[0], places_across / size[1]
+        box = (
+            across * columns.start,
+            down * rows.start,
+            across * (columns.start + width),
+            down * (rows.start + height),
+        )
+    factors = [
+        np.asarray(Image.fromarray(channel).resize((width, height), Image.Resampling.BILINEAR, box))
+        for channel in np.moveaxis(tints, 2, 0).copy()
+    ]
+    tinted: Pixels = np.rint(photo * np.stack(factors, axis=2)).clip(0, 255).astype(np.uint8)
+    return tinted

@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from retinex.low_light import CAMERA_GAMMA, LowLight, darken, random_low_light
+from retinex.low_light import (
+    CAMERA_GAMMA,
+    LowLight,
+    darken,
+    random_low_light,
+    random_tints,
+    tint,
+)
 from retinex.photo import Pixels
 
 
@@ -52,6 +59,27 @@ def test_lower_gamma_is_darker() -> None:
     soft, hard = (LowLight(gamma=gamma, shot_noise=0.0, read_noise=0.0) for gamma in (2.3, 1.9))
 
     assert darken(flat(150), hard, rng).mean() < darken(flat(150), soft, rng).mean()
+
+
+def test_full_light_keeps_its_tone_curve() -> None:
+    rng = np.random.default_rng(0)
+    lights = [random_low_light(rng, brightest=1.0) for _ in range(300)]
+
+    bright = [light.gamma for light in lights if light.exposure > 0.7]
+    dark = [light.gamma for light in lights if light.exposure < 0.01]
+    assert min(bright) > 2.1
+    assert min(dark) < 1.5
+
+
+def test_a_part_is_tinted_as_within_the_whole() -> None:
+    tints, part = random_tints(np.random.default_rng(1)), np.s_[30:90, 100:180]
+
+    whole = tint(flat(120), tints)
+    alone = tint(flat(120)[part], tints, part, (200, 200))
+
+    assert np.abs(alone.astype(int) - whole[part]).max() <= 1
+    assert np.ptp(whole[:, :, 0]) > 5, "it differs from place to place"
+    assert np.ptp(whole.mean(axis=(0, 1))) > 2, "it is coloured"
 
 
 @pytest.mark.parametrize("value", [64, 128, 200])

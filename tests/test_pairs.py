@@ -1,3 +1,4 @@
+from collections import Counter
 from collections.abc import Callable
 from itertools import permutations
 from pathlib import Path
@@ -15,6 +16,7 @@ from retinex.training.pairs import (
     Variety,
     central_crop,
     check_crop,
+    find_others,
     load_pairs,
     random_crop,
     split_by_scene,
@@ -348,6 +350,47 @@ def test_synthetic_dark_photos_stand_in_for_real_ones() -> None:
     assert 60 < real < 140
     assert min(mixed) < 0.2
     assert max(mixed) > 0.8
+
+
+def test_synthetic_pairs_are_tinted_and_real_ones_are_not() -> None:
+    pair, rng = Pair("", flat(120), flat(30)), np.random.default_rng(0)
+
+    def saturations(synthetic: float) -> list[float]:
+        draws = [random_crop(pair, 8, rng, Variety(synthetic=synthetic)) for _ in range(50)]
+        return [float(np.ptp(high.mean(axis=(0, 1))) / high.mean()) for _, high, _ in draws]
+
+    assert max(saturations(1.0)) > 0.2
+    assert max(saturations(0.0)) == 0
+
+
+def test_dark_photos_of_the_same_view_change_places() -> None:
+    """One view in three lights, from a step aside, and another one."""
+    detailed = (scene(0) + noise(0, 40, 48) // 8).clip(0, 255).astype(np.uint8)
+    step_aside, elsewhere = np.roll(detailed, 1, axis=1), scene(1)
+    pairs = find_others(
+        [
+            Pair(str(light), view, np.full_like(view, light))
+            for light, view in (
+                *((light, detailed) for light in (10, 20, 30)),
+                *((90, step_aside), (200, elsewhere)),
+            )
+        ]
+    )
+    rng = np.random.default_rng(0)
+
+    def lights(pair: Pair, exchanged: float) -> Counter[int]:
+        draws = [random_crop(pair, 16, rng, Variety(exchanged=exchanged)) for _ in range(90)]
+        assert all((thumbnail == low[0, 0, 0]).all() for low, _, thumbnail in draws)
+        return Counter(int(low[0, 0, 0]) for low, _, _ in draws)
+
+    assert [pair.name for pair in pairs] == ["10", "20", "30", "90", "200"]
+    assert lights(pairs[0], 0.0).keys() == {10}
+    assert lights(pairs[0], 1.0).keys() == {20, 30}
+    half = lights(pairs[1], 0.5)
+    assert half.keys() == {10, 20, 30}
+    assert min(half.values()) > 10
+    assert lights(pairs[3], 1.0).keys() == {90}, "nothing lies on it"
+    assert lights(pairs[4], 1.0).keys() == {200}
 
 
 def test_colours_change_places_in_the_whole_pair() -> None:

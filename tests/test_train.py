@@ -6,7 +6,9 @@ import signal
 import subprocess
 import sys
 from argparse import Namespace
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from safetensors.torch import load_file
 from retinex.experiments import EXPERIMENTS
 from retinex.training.checkpoints import load_state, load_weights
 from retinex.training.networks import RetinexNet
+from retinex.training.pairs import Batch, Variety, training_batches
 
 TRAIN = Path(__file__).parent.parent / "train.py"
 TINY = ("--crop", "16", "--batch_size", "2", "--precision", "fp32")
@@ -224,24 +227,37 @@ def test_each_mode_has_its_weights_of_the_loss(
     assert (args.mutual, args.invariable, args.smoothness) == weights
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("--mutual", "0", "--invariable", "0", "--smoothness", "0"),
-        ("--synthetic", "1"),
-        ("--shuffled", "1"),
-        ("--mixed", "1"),
-    ],
-)
-def test_arguments_reach_the_loss(
-    trained: Path, tmp_path: Path, arguments: tuple[str, ...]
-) -> None:
+@pytest.mark.parametrize("weight", ["--mutual", "--invariable", "--smoothness"])
+def test_each_weight_reaches_the_loss(trained: Path, tmp_path: Path, weight: str) -> None:
+    """At a learning rate of 0, so that nothing else makes a difference."""
     name = "join_ignore_enhance"
-    train(trained.parent, *STUDY[name], *TINY, *arguments, "--out", tmp_path)
+    arguments = ("-dlr", "0", *TINY, "--start", trained / name / f"{name}.safetensors")
+    for value in ("0.5", "1.5"):
+        train(
+            trained.parent,
+            *(*STUDY[name], "--mutual", "1", "--invariable", "1", "--smoothness", "1"),
+            *(weight, value, *arguments, "--out", tmp_path / value),
+        )
 
-    (usual,), (changed,) = read_log(trained / name), read_log(tmp_path / name)
-    difference = float(changed["train_decom"]) - float(usual["train_decom"])
-    assert difference < 0 if "--mutual" in arguments else difference != 0
+    (low,), (high,) = (read_log(tmp_path / value / name) for value in ("0.5", "1.5"))
+    assert float(high["train_decom"]) > float(low["train_decom"])
+
+
+@pytest.mark.parametrize("share", Variety._fields)
+def test_each_share_reaches_the_pairs(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: str
+) -> None:
+    asked_for = []
+
+    def note_variety(*arguments: Any) -> Iterator[Batch]:
+        asked_for.append(arguments[-1])
+        return training_batches(*arguments)
+
+    monkeypatch.setattr("retinex.training.pairs.training_batches", note_variety)
+    name = "join_ignore_enhance"
+    train(trained.parent, *STUDY[name], *TINY, f"--{share}", "0.25", "--out", tmp_path)
+
+    assert asked_for == [Variety(**{share: 0.25})]
 
 
 def test_each_network_has_its_learning_rate(trained: Path, tmp_path: Path) -> None:
