@@ -11,6 +11,7 @@ Modeling and Fitting for Single-Image Raw-Data", IEEE TIP 2008, between two tone
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,8 +30,18 @@ STRONGEST_TINT = 0.3
 
 Tints = NDArray[np.float32]
 """Factors of red, green and blue in places evenly spread, around 1, (h, w, 3)."""
-Window = tuple[slice, slice]
-"""Rows and columns of a photo."""
+
+
+class Part(NamedTuple):
+    """A rectangle of a photo, as shares of its width and height."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+WHOLE = Part(0, 0, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -89,29 +100,21 @@ def random_tints(rng: np.random.Generator) -> Tints:
     return tints
 
 
-def tint(
-    photo: Pixels, tints: Tints, window: Window | None = None, size: tuple[int, int] | None = None
-) -> Pixels:
+def tint(photo: Pixels, tints: Tints, part: Part = WHOLE) -> Pixels:
     """Return `photo`, (h, w, 3) uint8, tinted smoothly and clipped; same shape and dtype.
 
     Args:
-        window: where `photo` lies in the one that the tints belong to; None if it is all of it.
-        size: height and width of that one.
+        part: what `photo` is of the one that the tints belong to.
     """
     height, width = photo.shape[:2]
-    box = None
-    if window is not None and size is not None:
-        (rows, columns), (places_down, places_across) = window, tints.shape[:2]
-        down, across = places_down / size[0], places_across / size[1]
-        box = (
-            across * columns.start,
-            down * rows.start,
-            across * (columns.start + width),
-            down * (rows.start + height),
-        )
+    places_down, places_across = tints.shape[:2]
+    left, right = (share * places_across for share in (part.left, part.right))
+    top, bottom = (share * places_down for share in (part.top, part.bottom))
+    box = (left, top, right, bottom)
     factors = [
         np.asarray(Image.fromarray(channel).resize((width, height), Image.Resampling.BILINEAR, box))
         for channel in np.moveaxis(tints, 2, 0).copy()
     ]
-    tinted: Pixels = np.rint(photo * np.stack(factors, axis=2)).clip(0, 255).astype(np.uint8)
-    return tinted
+    tinted = photo * np.stack(factors, axis=2)
+    pixels: Pixels = np.rint(tinted.clip(0, 255)).astype(np.uint8)
+    return pixels

@@ -4,6 +4,7 @@ import pytest
 from retinex.low_light import (
     CAMERA_GAMMA,
     LowLight,
+    Part,
     darken,
     random_low_light,
     random_tints,
@@ -72,12 +73,12 @@ def test_full_light_keeps_its_tone_curve() -> None:
 
 
 def test_a_part_is_tinted_as_within_the_whole() -> None:
-    tints, part = random_tints(np.random.default_rng(1)), np.s_[30:90, 100:180]
+    tints = random_tints(np.random.default_rng(1))
 
     whole = tint(flat(120), tints)
-    alone = tint(flat(120)[part], tints, part, (200, 200))
+    alone = tint(flat(120)[30:90, 100:180], tints, Part(100 / 200, 30 / 200, 180 / 200, 90 / 200))
 
-    assert np.abs(alone.astype(int) - whole[part]).max() <= 1
+    assert np.abs(alone.astype(int) - whole[30:90, 100:180]).max() <= 1
     assert np.ptp(whole[:, :, 0]) > 5, "it differs from place to place"
     assert np.ptp(whole.mean(axis=(0, 1))) > 2, "it is coloured"
 

@@ -31,7 +31,7 @@ from retinex.datasets import (
     read_photo,
     shorten,
 )
-from retinex.low_light import LowLight, Tints, darken, random_low_light, random_tints, tint
+from retinex.low_light import LowLight, Part, Tints, darken, random_low_light, random_tints, tint
 from retinex.photo import Pixels
 from retinex.thumbnail import THUMBNAIL_SIZE, make_thumbnail
 
@@ -263,10 +263,18 @@ def synthesise(
     """Cut a window out of a normal photo, tint it, and make the dark photo of that."""
     high, thumbnail = pair.high[window], pair.high_thumbnail
     if tints is not None:
-        high = tint(high, tints, window, pair.high.shape[:2])
+        high = tint(high, tints, part_of(pair.high, window))
         thumbnail = tint(thumbnail, tints)
     without_noise = replace(light, shot_noise=0.0, read_noise=0.0)
     return Crops(darken(high, light, rng), high, darken(thumbnail, without_noise, rng))
+
+
+def part_of(photo: Pixels, window: Window) -> Part:
+    """Tell what part of `photo` a window within it is."""
+    (rows, columns), (height, width) = window, photo.shape[:2]
+    return Part(
+        columns.start / width, rows.start / height, columns.stop / width, rows.stop / height
+    )
 
 
 def random_crop(pair: Pair, crop: int, rng: np.random.Generator, variety: Variety = PLAIN) -> Crops:
