@@ -509,10 +509,14 @@ def open_example(
     for names in order_runs(DEFAULT_EXPERIMENT):
         if not example.measured.keys() >= set(names) and not results.stopped:
             yield {**show(page, results), page.status: describe_running(results, names)}
-        with EXAMPLE_LOCK:
-            if not example.measured.keys() >= set(names) and not results.stopped:
-                # Not on ZeroGPU, which is lent to visitors' own runs only.
-                add_enhancements(example, run_networks_here(names, example.photo, settings))
+        try:
+            with EXAMPLE_LOCK:
+                if not example.measured.keys() >= set(names) and not results.stopped:
+                    # Not on ZeroGPU, which is lent to visitors' own runs only.
+                    add_enhancements(example, run_networks_here(names, example.photo, settings))
+        except gr.Error:
+            yield {page.status: describe_results(results, settings)}
+            raise
         if not results.stopped:
             add_enhancements(results, map(example.load, names))
         if results.stopped:

@@ -54,8 +54,7 @@ def run_networks(
     """
     if spaces is None:
         return run_networks_here(experiments, photo, settings, progress)
-    with failures_shown():
-        return _run_on_zero_gpu(experiments, photo, settings)
+    return _run_on_zero_gpu(experiments, photo, settings)
 
 
 def run_networks_here(
@@ -89,7 +88,8 @@ def _load_and_run(
     ZeroGPU lends its GPU to a process that is forked for one call, and only there it can be found.
     """
     why_not_cuda.cache_clear()
-    return CombinedEnhancer(experiments, settings.device, settings.models).enhance(photo)
+    with failures_shown():  # here: of other errors the page would be told the kind alone
+        return CombinedEnhancer(experiments, settings.device, settings.models).enhance(photo)
 
 
 # ZeroGPU wants to see this before the page is served.

@@ -46,7 +46,7 @@ WHOLE = Part(0, 0, 1, 1)
 
 @dataclass(frozen=True)
 class LowLight:
-    """How dark, how noisy and how tinted; the defaults resemble the LOL dataset's dark photos.
+    """How dark, how noisy and how tinted; the defaults are a camera's in a hundredth of the light.
 
     Attributes:
         exposure: share of the light that is left, in (0, 1].

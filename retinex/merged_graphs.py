@@ -8,7 +8,7 @@ import onnx
 from google.protobuf.message import DecodeError
 
 METADATA = {"stride", "receptive_radius"}
-"""What each file must say of itself."""
+"""What each file must say of itself: numbers."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,8 @@ def _load(file: Path) -> onnx.ModelProto:
         raise ValueError(
             f"{file} isn't an ONNX file ({error}); make or download it anew"
         ) from error
-    if not model.graph.node or not {entry.key for entry in model.metadata_props} >= METADATA:
+    facts = {entry.key: entry.value for entry in model.metadata_props}
+    if not model.graph.node or not all(facts.get(key, "").isdecimal() for key in METADATA):
         raise ValueError(f"{file} isn't one of export_onnx.py; make or download it anew")
     return model
 

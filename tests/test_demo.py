@@ -951,6 +951,14 @@ def test_zero_gpu_runs_the_networks_where_there_is_one(tmp_path: Path) -> None:
     assert answer.split(maxsplit=1) == ["1", f"{expected[0]} {expected[1]}\n"]
 
 
+def test_zero_gpu_says_what_failed(tmp_path: Path, dark_photo: Path) -> None:
+    """What runs there: of errors of other kinds ZeroGPU would tell the page the kind alone."""
+    (tmp_path / "join.onnx").write_bytes(b"no networks")
+    settings = Settings(retinex.Device.CPU, tmp_path, 1)
+    with pytest.raises(gr.Error, match="download it anew"):
+        demo_networks._load_and_run(("join",), retinex.open_photo(dark_photo), settings)
+
+
 def test_dockerfile_copies_what_the_demo_needs(tmp_path: Path, dark_photo: Path) -> None:
     """Run its command on what it copies, and nothing else; when stopped, no file is left."""
     app, temporary = tmp_path / "app", tmp_path / "temporary"

@@ -249,15 +249,19 @@ def test_a_broken_file_to_merge_says_what_to_do(tmp_path: Path, content: bytes) 
         CombinedEnhancer(["split_resize", "split_transposed"], models=tmp_path)
 
 
-@pytest.mark.parametrize("key", ["stride", "receptive_radius", "training"])
-def test_a_file_with_wrong_facts_says_what_to_do(tmp_path: Path, key: str) -> None:
+@pytest.mark.parametrize("experiments", [["join"], ["split_resize", "join"]])
+@pytest.mark.parametrize("key", ["stride", "receptive_radius"])
+def test_a_file_with_wrong_facts_says_what_to_do(
+    tmp_path: Path, experiments: list[str], key: str
+) -> None:
+    shutil.copy(inference.MODELS_FOLDER / "split_resize.onnx", tmp_path)
     model = onnx.load(inference.MODELS_FOLDER / "join.onnx")
     for entry in model.metadata_props:
         if entry.key == key:
             entry.value = "none"
     onnx.save(model, tmp_path / "join.onnx")
     with pytest.raises(ModelError, match=r"join.*download it anew"):
-        Enhancer("join", models=tmp_path)
+        CombinedEnhancer(experiments, models=tmp_path)
 
 
 def test_experiments_of_one_decom_net_run_together() -> None:

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from retinex.datasets import DatasetError
+from retinex.low_light import CAMERA_GAMMA, LowLight, random_tints
 from retinex.photo import Pixels
 from retinex.thumbnail import make_thumbnail
 from retinex.training.pairs import (
@@ -20,6 +21,7 @@ from retinex.training.pairs import (
     load_pairs,
     random_crop,
     split_by_scene,
+    synthesise,
     training_batches,
     validation_batches,
 )
@@ -391,6 +393,37 @@ def test_dark_photos_of_the_same_view_change_places() -> None:
     assert min(half.values()) > 10
     assert lights(pairs[3], 1.0).keys() == {90}, "nothing lies on it"
     assert lights(pairs[4], 1.0).keys() == {200}
+
+
+def test_synthetic_photos_show_what_they_are_made_of() -> None:
+    """Part of a photo, tinted, without noise: dark photo and thumbnail have the tints, too."""
+    high = np.full((60, 100, 3), 120, np.uint8)
+    light = LowLight(exposure=0.5, shot_noise=0.0, read_noise=0.0)
+    tints = random_tints(np.random.default_rng(1))
+    rng = np.random.default_rng(0)
+
+    whole, part = (
+        synthesise(Pair("", high, None), window, light, rng, tints)
+        for window in (np.s_[0:60, 0:100], np.s_[10:30, 70:100])
+    )
+
+    assert np.ptp(whole.high[:, :, 0]) > 20
+    assert np.abs(part.high.astype(int) - whole.high[10:30, 70:100]).max() <= 1
+    share = 0.5 ** (1 / CAMERA_GAMMA)
+    np.testing.assert_allclose(part.low, share * part.high, atol=1.5)
+    np.testing.assert_array_equal(part.thumbnail, whole.thumbnail)
+    shown = Image.fromarray(whole.low).resize((64, 64), Image.Resampling.BOX)
+    assert np.abs(np.asarray(shown).astype(int) - part.thumbnail).mean() < 4
+
+
+def test_views_of_other_shapes_and_photos_alone_have_no_others() -> None:
+    wide, high = scene(0, 40, 60), np.rot90(scene(0, 40, 60))
+    pairs = [Pair("same", view, view // 4) for view in (wide, wide, high)]
+
+    found = find_others([*pairs, Pair("same", wide, None)])
+
+    assert [len(pair.others) for pair in found] == [1, 1, 0, 0]
+    assert found[0].others[0] is pairs[1]
 
 
 def test_colours_change_places_in_the_whole_pair() -> None:

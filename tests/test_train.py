@@ -245,19 +245,26 @@ def test_each_weight_reaches_the_loss(trained: Path, tmp_path: Path, weight: str
 
 @pytest.mark.parametrize("share", Variety._fields)
 def test_each_share_reaches_the_pairs(
-    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: str
+    tiny_lol: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: str
 ) -> None:
     asked_for = []
 
     def note_variety(*arguments: Any) -> Iterator[Batch]:
-        asked_for.append(arguments[-1])
+        asked_for.append((arguments[0], arguments[-1]))
         return training_batches(*arguments)
 
     monkeypatch.setattr("retinex.training.pairs.training_batches", note_variety)
-    name = "join_ignore_enhance"
-    train(trained.parent, *STUDY[name], *TINY, f"--{share}", "0.25", "--out", tmp_path)
+    for kind in ("low", "high"):  # each view twice
+        for path in (tiny_lol / "our485" / kind).iterdir():
+            for name in (path.name, f"again-{path.name}"):
+                (tmp_path / kind).mkdir(exist_ok=True)
+                shutil.copy(path, tmp_path / kind / name)
+    command = *STUDY["join_ignore_enhance"], *TINY, f"--{share}", "0.25"
+    train(tmp_path, *command, "--data", tmp_path, "--out", tmp_path)
 
-    assert asked_for == [Variety(**{share: 0.25})]
+    assert [variety for _, variety in asked_for] == [Variety(**{share: 0.25})]
+    ((pairs, _),) = asked_for
+    assert any(pair.others for pair in pairs) == (share == "exchanged")
 
 
 def test_each_network_has_its_learning_rate(trained: Path, tmp_path: Path) -> None:

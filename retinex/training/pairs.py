@@ -164,21 +164,21 @@ def find_others(pairs: Sequence[Pair]) -> list[Pair]:
     """Tell each pair which others show the same view, pixel by pixel; the order stays.
 
     Datasets take a view in several lights (most of LOL's do): each dark photo goes with each of the
-    normal ones.
+    normal ones. Views count as the same by their edges; where photos are soft, they may be a few
+    pixels apart.
     """
-    others: dict[str, tuple[Pair, ...]] = {}
-    for scene in group_scenes(pairs):
-        edges = [_edges(pair.high) for pair in scene]
-        for pair, its_edges in zip(scene, edges, strict=True):
-            others[pair.name] = tuple(
+    others: dict[int, tuple[Pair, ...]] = {}
+    for scene in group_scenes([pair for pair in pairs if pair.low is not None]):
+        edges = [_edges(pair.high) for pair in scene] if len(scene) > 1 else []
+        for pair, its_edges in zip(scene, edges, strict=False):
+            others[id(pair)] = tuple(
                 other
                 for other, other_edges in zip(scene, edges, strict=True)
                 if other is not pair
-                and other.low is not None
-                and other_edges.size == its_edges.size
+                and other.high.shape == pair.high.shape
                 and its_edges @ other_edges > SAME_VIEW_CORRELATION
             )
-    return [replace(pair, others=others[pair.name]) for pair in pairs]
+    return [replace(pair, others=others.get(id(pair), ())) for pair in pairs]
 
 
 def _edges(photo: Pixels) -> NDArray[np.float32]:
