@@ -1,0 +1,94 @@
+"""OpenVINO by itself against onnxruntime on the CPU, on a `FOLDER` of pairs.
+
+onnxruntime's OpenVINO provider takes Intel's processors alone; the library itself runs on others,
+too, and computes in bf16 where they do. Both run the same ONNX files on
+the same photo in turns and on the same number of threads; the median of the ratios within a turn
+counts. Then come the largest and the mean difference of each stage over all pairs, in steps of 255,
+and by how much the output's PSNR changes. `--float32` keeps OpenVINO from bf16.
+"""
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import openvino
+from timing import time_in_turns
+from tqdm import tqdm
+
+from retinex.datasets import LOL_TEST_FOLDER, match_stems
+from retinex.device import Device, open_model, usable_cores
+from retinex.evaluation import psnr
+from retinex.experiments import EXPERIMENTS
+from retinex.inference import MODELS_FOLDER
+from retinex.photo import Pixels, open_photo
+from retinex.stages import COMPUTED_STAGES
+
+Runner = Callable[[Pixels], list[Pixels]]
+"""Computes the stages of a photo, (1, h, w, 3) uint8."""
+
+
+def main() -> None:
+    """Time and compare each experiment."""
+    args = parse_arguments()
+    files = match_stems(args.pairs, LOL_TEST_FOLDER)
+    can = ", ".join(openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+    print(f"OpenVINO {openvino.__version__}, {usable_cores()} threads; the processor can: {can}")
+    for experiment in args.experiment:
+        file = MODELS_FOLDER / f"{experiment}.onnx"
+        on_openvino, on_onnxruntime = open_in_openvino(file, args.float32), open_as_usual(file)
+        photo = open_photo(files[0][0]).rgb[None]
+        runs = {
+            "onnxruntime": lambda run=on_onnxruntime, photo=photo: run(photo),
+            "OpenVINO": lambda run=on_openvino, photo=photo: run(photo),
+        }
+        seconds = time_in_turns(runs, args.turns)
+        ratio = np.median(np.array(seconds["onnxruntime"]) / seconds["OpenVINO"])
+        medians = ", ".join(f"{name} {np.median(times):.3f} s" for name, times in seconds.items())
+        print(f"{experiment}: {medians}, {ratio:.2f}×")
+        print(f"    {compare(on_openvino, on_onnxruntime, files)}", flush=True)
+
+
+def open_as_usual(file: Path) -> Runner:
+    """Open an ONNX file as the package does."""
+    session = open_model(file, Device.CPU).session
+    return lambda image: session.run(None, {"image": image})
+
+
+def open_in_openvino(file: Path, float32: bool) -> Runner:
+    """Open an ONNX file in OpenVINO."""
+    options = {"INFERENCE_NUM_THREADS": usable_cores()}
+    if float32:
+        options["INFERENCE_PRECISION_HINT"] = "f32"
+    request = openvino.Core().compile_model(file, "CPU", options).create_infer_request()
+    return lambda image: list(request.infer({"image": image}).values())
+
+
+def compare(ours: Runner, reference: Runner, files: Sequence[tuple[Path, Path]]) -> str:
+    """Say how far pictures of all pairs are apart, and their PSNR."""
+    differences, changes = [], []
+    for low, high in tqdm(files, leave=False):
+        image, normal = open_photo(low).rgb[None], open_photo(high).rgb
+        stages, expected = ours(image), reference(image)
+        apart = [np.abs(a.astype(int) - b) for a, b in zip(stages, expected, strict=True)]
+        differences.append([(stage.max(), stage.mean()) for stage in apart])
+        changes.append(psnr(stages[-1][0], normal) - psnr(expected[-1][0], normal))
+    largest, mean = np.max(differences, axis=0)[:, 0], np.mean(differences, axis=0)[:, 1]
+    described = zip(COMPUTED_STAGES, largest, mean, strict=True)
+    text = ", ".join(f"{stage} {most:.0f} ({usual:.2f})" for stage, most, usual in described)
+    return f"largest (mean) {text}; PSNR {np.mean(changes):+.3f} dB"
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Compare OpenVINO with onnxruntime.")
+    parser.add_argument("pairs", type=Path, help="folder of pairs, such as data/lol")
+    names = [name for name in EXPERIMENTS if (MODELS_FOLDER / f"{name}.onnx").is_file()]
+    parser.add_argument("--experiment", nargs="+", default=names, choices=names)
+    parser.add_argument("--float32", action="store_true", help="not in bf16")
+    parser.add_argument("--turns", type=int, default=5)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
