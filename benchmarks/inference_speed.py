@@ -4,7 +4,8 @@ The study ran its networks in PyTorch, float32, layer by layer. That and onnxrun
 and on OpenVINO and CUDA where they work, there in float16 too if `export_onnx.py --fp16` has made
 the files) run the same weights on the same photo in this process, turn by turn, on the same number
 of threads; the median of the ratios within a turn counts. The last columns are how far each output
-is from that of onnxruntime on the CPU, in steps of 255.
+is from that of onnxruntime on the CPU, in steps of 255; PyTorch's is at the photo's border, which
+the exported networks see mirrored.
 
 The last line is of all experiments on one photo as the demo runs them, those with one Decom-Net as
 one, against one after the other.

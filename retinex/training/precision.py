@@ -50,7 +50,7 @@ def autocast_for(precision: Precision, device: torch.device) -> torch.autocast:
 def memory_format_for(precision: Precision) -> torch.memory_format:
     """Return the layout of photos and weights that is fastest in this number format.
 
-    Kernels for bf16 want the channels last; those for fp32 are 15 to 35 % slower with them on a CPU
-    (`benchmarks/training_speed.py`).
+    Kernels for bf16 want the channels last; those for fp32 are up to 35 % slower with them on some
+    CPUs (`benchmarks/training_speed.py`).
     """
     return torch.channels_last if precision is Precision.BF16 else torch.contiguous_format
