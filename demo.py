@@ -41,6 +41,7 @@ from retinex.demo_networks import (
     ONE_AT_A_TIME,
     Settings,
     describe_device,
+    failures_shown,
     load_enhancer,
     new_message,
     new_photo_input,
@@ -48,7 +49,6 @@ from retinex.demo_networks import (
     open_reference,
     open_upload,
     run_networks,
-    run_networks_here,
 )
 from retinex.device import usable_cores
 from retinex.experiments import GROUPS
@@ -510,10 +510,10 @@ def open_example(
         if not example.measured.keys() >= set(names) and not results.stopped:
             yield {**show(page, results), page.status: describe_running(results, names)}
         try:
-            with EXAMPLE_LOCK:
+            with EXAMPLE_LOCK, failures_shown():
                 if not example.measured.keys() >= set(names) and not results.stopped:
                     # Not on ZeroGPU, which is lent to visitors' own runs only.
-                    add_enhancements(example, run_networks_here(names, example.photo, settings))
+                    add_enhancements(example, load_enhancer(names, settings).enhance(example.photo))
         except gr.Error:
             yield {page.status: describe_results(results, settings)}
             raise

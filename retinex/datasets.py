@@ -7,11 +7,11 @@ may differ. LOL has two such folders, `our485` to train on and `eval15` to test 
 import unicodedata
 from pathlib import Path
 
-from retinex.photo import PhotoError, Pixels, open_photo
+from retinex.photo import HEIC_EXTENSIONS, PhotoError, Pixels, open_photo
 
 PHOTO_EXTENSIONS = {
     *(".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".tif", ".tiff"),
-    *(".avif", ".heic", ".heif"),
+    *(".avif", *HEIC_EXTENSIONS),
 }
 LOL_TRAINING_FOLDER = "our485"
 LOL_TEST_FOLDER = "eval15"

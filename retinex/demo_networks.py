@@ -52,21 +52,8 @@ def run_networks(
 
     Raises: what `progress` raises, and what gradio shows to the visitor.
     """
-    if spaces is None:
-        return run_networks_here(experiments, photo, settings, progress)
-    return _run_on_zero_gpu(experiments, photo, settings)
-
-
-def run_networks_here(
-    experiments: tuple[str, ...],
-    photo: Photo,
-    settings: Settings,
-    progress: Progress | None = None,
-) -> list[Enhancement]:
-    """Run experiments as one in this process, which has no GPU on ZeroGPU.
-
-    Raises: as `run_networks`.
-    """
+    if spaces is not None:
+        return _run_on_zero_gpu(experiments, photo, settings)
     with failures_shown():
         return load_enhancer(experiments, settings).enhance(photo, progress)
 

@@ -108,9 +108,10 @@ def tint(photo: Pixels, tints: Tints, part: Part = WHOLE) -> Pixels:
     """
     height, width = photo.shape[:2]
     places_down, places_across = tints.shape[:2]
-    left, right = (share * places_across for share in (part.left, part.right))
-    top, bottom = (share * places_down for share in (part.top, part.bottom))
-    box = (left, top, right, bottom)
+    box = (
+        *(part.left * places_across, part.top * places_down),
+        *(part.right * places_across, part.bottom * places_down),
+    )
     factors = [
         np.asarray(Image.fromarray(channel).resize((width, height), Image.Resampling.BILINEAR, box))
         for channel in np.moveaxis(tints, 2, 0).copy()

@@ -4,6 +4,7 @@ import io
 import struct
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -26,13 +27,10 @@ PngImagePlugin.MAX_TEXT_CHUNK = 16 * 2**20  # Pillow's 1 MiB is less than printe
 HEIC_EXTENSIONS = {".heic", ".heif"}
 """Of iPhones' photos, which need a package more."""
 
-try:
+with suppress(ImportError):
     from pillow_heif import register_heif_opener
-except ImportError:
-    READS_HEIC = False
-else:
+
     register_heif_opener()
-    READS_HEIC = True
 
 Pixels = NDArray[np.uint8]
 """An image in memory: (height, width, 3) RGB or (height, width) gray, uint8."""
@@ -132,11 +130,9 @@ def open_photo(source: PhotoSource, max_pixels: int | None = None) -> Photo:
             # Pillow warns of large files; how large is too large is for `max_pixels` to say.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             if isinstance(file, Image.Image):
-                _refuse_raw(file, name)
-                return _photo_from_image(file, max_pixels)
+                return _photo_from_image(file, name, max_pixels)
             with Image.open(file) as image:
-                _refuse_raw(image, name)
-                return _photo_from_image(image, max_pixels)
+                return _photo_from_image(image, name, max_pixels)
     except (FileNotFoundError, IsADirectoryError, PermissionError, PhotoError):
         raise
     except Image.DecompressionBombError as error:
@@ -145,7 +141,7 @@ def open_photo(source: PhotoSource, max_pixels: int | None = None) -> Photo:
         # That Pillow doesn't know a file says nothing more; what is broken in one does.
         detail = "" if isinstance(error, UnidentifiedImageError) else f" ({error})"
         remedy = "Use a JPEG, PNG, TIFF or WebP file."
-        if Path(str(name)).suffix.lower() in HEIC_EXTENSIONS and not READS_HEIC:
+        if Path(name).suffix.lower() in HEIC_EXTENSIONS - Image.registered_extensions().keys():
             remedy = "For iPhones' photos, `pip install pillow-heif` first."
         raise PhotoError(f"{name} can't be read as a photo{detail}. {remedy}") from error
 
@@ -209,12 +205,6 @@ def _check_size(width: int, height: int, max_pixels: int | None) -> None:
         )
 
 
-def _refuse_raw(image: Image.Image, name: str | Path) -> None:
-    # The picture in it that Pillow would open is a small preview.
-    if isinstance(image, TiffImageFile) and RAW_TAGS & set(image.tag_v2):
-        raise PhotoError(f"{name} is a camera's raw file. Develop it to a JPEG or TIFF file first.")
-
-
 def _photo_from_array(pixels: NDArray[np.uint8] | NDArray[np.uint16], limit: int | None) -> Photo:
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
@@ -232,7 +222,10 @@ def _photo_from_array(pixels: NDArray[np.uint8] | NDArray[np.uint16], limit: int
     return Photo(rgb, alpha=eight_bit[:, :, 3].copy() if pixels.shape[2] == 4 else None)
 
 
-def _photo_from_image(image: Image.Image, limit: int | None) -> Photo:
+def _photo_from_image(image: Image.Image, name: str | Path, limit: int | None) -> Photo:
+    if isinstance(image, TiffImageFile) and RAW_TAGS & set(image.tag_v2):
+        # The picture in it that Pillow would open is a small preview.
+        raise PhotoError(f"{name} is a camera's raw file. Develop it to a JPEG or TIFF file first.")
     _check_size(image.width, image.height, limit)
     image.load()
     image, exif = _turn_upright(image)

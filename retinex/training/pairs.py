@@ -169,8 +169,10 @@ def find_others(pairs: Sequence[Pair]) -> list[Pair]:
     """
     others: dict[int, tuple[Pair, ...]] = {}
     for scene in group_scenes([pair for pair in pairs if pair.low is not None]):
-        edges = [_edges(pair.high) for pair in scene] if len(scene) > 1 else []
-        for pair, its_edges in zip(scene, edges, strict=False):
+        if len(scene) == 1:
+            continue
+        edges = [_edges(pair.high) for pair in scene]
+        for pair, its_edges in zip(scene, edges, strict=True):
             others[id(pair)] = tuple(
                 other
                 for other, other_edges in zip(scene, edges, strict=True)
