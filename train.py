@@ -458,7 +458,7 @@ def parse_arguments() -> argparse.Namespace:
         type=Precision,
         choices=list(Precision),
         default=Precision.AUTO,
-        help="number format (default auto: bf16 where the hardware computes in it)",
+        help="number format (default auto: bf16 where the hardware is faster in it)",
     )
     add("--resume", action="store_true", help="continue the run in OUT if there is one")
     add(

@@ -2,12 +2,14 @@ import pytest
 import torch
 
 from retinex.experiments import EXPERIMENTS, Experiment
+from retinex.training import precision
 from retinex.training.build import build_network
 from retinex.training.pairs import Batch
 from retinex.training.phases import build_optimizer, phase_losses, phases_of
 from retinex.training.precision import (
     Precision,
     autocast_for,
+    convolution_seconds,
     resolve_precision,
     training_device,
 )
@@ -15,21 +17,32 @@ from retinex.training.precision import (
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
 
-@pytest.mark.parametrize(
-    ("capabilities", "expected"),
-    [
-        ({}, Precision.FP32),
-        ({"avx2": True, "amx_bf16": False, "avx512_bf16": False}, Precision.FP32),
-        ({"amx_bf16": True, "avx512_bf16": False}, Precision.BF16),
-        ({"amx_bf16": False, "avx512_bf16": True}, Precision.BF16),
-    ],
-)
-def test_auto_on_the_cpu_follows_its_instructions(
-    monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, bool], expected: Precision
+@pytest.mark.parametrize("capabilities", [{}, {"avx2": True, "avx512_bf16": False}])
+def test_auto_on_a_cpu_without_bf16_takes_fp32_untried(
+    monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, bool]
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    monkeypatch.setattr(precision, "convolution_seconds", lambda _: pytest.fail("emulates bf16"))
 
-    assert resolve_precision(Precision.AUTO, CPU) is expected
+    assert resolve_precision(Precision.AUTO, CPU) is Precision.FP32
+
+
+@pytest.mark.parametrize("instructions", ["amx_bf16", "avx512_bf16"])
+@pytest.mark.parametrize("faster", [Precision.FP32, Precision.BF16])
+def test_auto_on_a_cpu_with_bf16_takes_the_faster_one(
+    monkeypatch: pytest.MonkeyPatch, instructions: str, faster: Precision
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {instructions: True})
+    monkeypatch.setattr(
+        precision, "convolution_seconds", lambda tried: 1.0 if tried is faster else 2.0
+    )
+
+    assert resolve_precision(Precision.AUTO, CPU) is faster
+
+
+@pytest.mark.parametrize("tried", [Precision.FP32, Precision.BF16])
+def test_a_convolution_is_timed_in_either_format(tried: Precision) -> None:
+    assert 0 < convolution_seconds(tried) < 60
 
 
 @pytest.mark.parametrize("in_hardware", [True, False])
