@@ -34,6 +34,7 @@ from retinex import (
     Stage,
     open_photo,
 )
+from retinex.adjustments import MAX_EXPOSURE
 from retinex.demo_endpoints import add_endpoints
 from retinex.demo_facts import describe_output, draw_colour_legend
 from retinex.demo_files import SECONDS_RESULTS_ARE_KEPT, keep_deleting_old_files
@@ -277,7 +278,9 @@ def add_controls() -> tuple[gr.Slider, ...]:
             new_slider(0, 1, standard.strength, step=0.05, label="Strength"),
             new_slider(0, 1, standard.highlight_protection, step=0.05, label="Protect highlights"),
             new_slider(0, 1, standard.denoise, step=0.05, label="Denoise dark areas"),
-            new_slider(-2, 2, standard.exposure, step=0.1, label="Exposure"),
+            new_slider(
+                -MAX_EXPOSURE, MAX_EXPOSURE, standard.exposure, step=0.1, label="Exposure, in stops"
+            ),
         )
     gr.Button("Reset", size="sm").click(
         lambda: [control.value for control in controls],

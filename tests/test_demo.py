@@ -728,7 +728,7 @@ def test_every_output_follows_a_control_moved_while_the_page_is_filled(
     [
         ("Protect highlights", "highlight_protection", 1.0),
         ("Denoise dark areas", "denoise", 0.8),
-        ("Exposure", "exposure", -1.5),
+        ("Exposure, in stops", "exposure", -1.5),
     ],
 )
 def test_each_control_does_what_the_library_does(
