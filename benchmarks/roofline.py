@@ -22,7 +22,7 @@ import onnxruntime
 import torch
 
 from retinex import Device, DeviceError
-from retinex.device import open_model, usable_cores
+from retinex.device import open_model, run_whole, usable_cores
 from retinex.experiments import EXPERIMENTS
 from retinex.inference import MODELS_FOLDER
 from retinex.photo import Pixels
@@ -140,9 +140,7 @@ def time_devices(experiment: str, image: Pixels, turns: int) -> dict[Device, flo
             session = open_model(MODELS_FOLDER / f"{experiment}.onnx", device).session
         except DeviceError:
             continue
-        seconds[device] = fastest(
-            lambda session=session: session.run(None, {"image": image}), turns
-        )
+        seconds[device] = fastest(lambda session=session: run_whole(session, image[0]), turns)
     return seconds
 
 

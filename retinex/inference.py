@@ -160,8 +160,9 @@ class CombinedEnhancer:
                 f"export_onnx.py ({error}); make or download it anew"
             ) from error
         self._halo = -(-receptive_radius // self._stride) * self._stride
-        optional = self._opened.session.get_overridable_initializers()
-        self._sees_thumbnail = any(value.name == "thumbnail" for value in optional)
+        session = self._opened.session
+        inputs = session.get_inputs() + session.get_overridable_initializers()
+        self._sees_thumbnail = any(value.name == "thumbnail" for value in inputs)
 
     @property
     def device(self) -> Device:
@@ -206,7 +207,7 @@ class CombinedEnhancer:
         }
         tiles = list(split_into_tiles(height, width, self._halo, self._stride))
         inputs: dict[str, Pixels] = {}
-        if self._sees_thumbnail and len(tiles) > 1:
+        if self._sees_thumbnail:
             inputs["thumbnail"] = make_thumbnail(rgb)[None]
         for done, tile in enumerate(tiles, start=1):
             inputs["image"] = rgb[None, tile.rows, tile.columns]
