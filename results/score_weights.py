@@ -9,6 +9,7 @@ Needs `pip install scikit-learn`, for two of those.
 import argparse
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -40,7 +41,8 @@ def main() -> None:
     shares = " ".join(f"{share:7.0%}" for share in SHARES_OF_LIGHT)
     print(f"{len(held_out)} photos held out: PSNR, with the mean, SSIM |{shares}")
     for path in args.weights:
-        net, _, _ = load_weights(path)
+        net, _, facts = load_weights(path)
+        check_held_out(path, facts["settings"])
         pairs = [(pair.low, pair.high) for pair in held_out if pair.low is not None]
         scores = score(net, pairs)
         darkened = [
@@ -49,6 +51,15 @@ def main() -> None:
         ]
         shown = " ".join(f"{decibels:7.2f}" for decibels in darkened)
         print("{:.2f} {:.2f} {:.3f} |{} {}".format(*scores, shown, path), flush=True)
+
+
+def check_held_out(path: Path, settings: dict[str, Any]) -> None:
+    """End the program if the network was trained on what it would be scored on."""
+    if (settings["val_share"], settings["seed"]) != (VAL_SHARE, SEED):
+        raise SystemExit(
+            f"{path} comes from a run with another --val_share or --seed, which held out other "
+            "scenes: it has seen those that scores are taken on"
+        )
 
 
 def load_photos() -> list[Pixels]:
