@@ -32,7 +32,7 @@ TINY = {
         *("--turns", "1", "--size", "8", "8"),
     ],
     "benchmarks/alternatives.py": ["--turns", "1", "--size", "16", "16", "--experiment", QUICKEST],
-    "benchmarks/openvino_alone.py": ["--turns", "1", "--experiment", QUICKEST],
+    "benchmarks/openvino_accuracy.py": ["--turns", "1", "--experiment", QUICKEST],
     "benchmarks/demo_start.py": ["--help"],  # the demo is started by tests/test_demo.py
     "benchmarks/training_speed.py": ["--turns", "1", "--batch_size", "1", "--crop", "16"],
 }

@@ -1,10 +1,11 @@
-"""OpenVINO by itself against onnxruntime on the CPU, on a `FOLDER` of pairs.
+"""OpenVINO against onnxruntime's own provider on the CPU, on a `FOLDER` of pairs.
 
-onnxruntime's OpenVINO provider takes Intel's processors alone; the library itself runs on others,
-too, and computes in bf16 where they do. Both run the same ONNX files on
-the same photo in turns and on the same number of threads; the median of the ratios within a turn
-counts. Then come the largest and the mean difference of each stage over all pairs, in steps of 255,
-and by how much the output's PSNR changes. `--float32` keeps OpenVINO from bf16.
+OpenVINO runs as the package runs it, as a provider of onnxruntime; that takes Intel's processors
+alone, so on others OpenVINO runs by itself. It computes in bf16 where the processor does. Both run
+the same ONNX files on the same photo in turns and on the same number of threads; the median of the
+ratios within a turn counts. Then come the largest and the mean difference of each stage over all
+pairs, in steps of 255, and by how much the output's PSNR changes. `--float32` keeps OpenVINO, by
+itself, from bf16.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from timing import time_in_turns
 from tqdm import tqdm
 
 from retinex.datasets import LOL_TEST_FOLDER, match_stems
-from retinex.device import Device, open_model, usable_cores
+from retinex.device import Device, open_model, run_whole, usable_cores, why_not_openvino
 from retinex.evaluation import psnr
 from retinex.experiments import EXPERIMENTS
 from retinex.inference import MODELS_FOLDER
@@ -33,7 +34,8 @@ def main() -> None:
     args = parse_arguments()
     files = match_stems(args.pairs, LOL_TEST_FOLDER)
     can = ", ".join(openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
-    print(f"OpenVINO {openvino.__version__}, {usable_cores()} threads; the processor can: {can}")
+    through = "by itself" if args.float32 or why_not_openvino() else "through onnxruntime"
+    print(f"OpenVINO {through}, {usable_cores()} threads; the processor can: {can}")
     for experiment in args.experiment:
         file = MODELS_FOLDER / f"{experiment}.onnx"
         on_openvino, on_onnxruntime = open_in_openvino(file, args.float32), open_as_usual(file)
@@ -56,7 +58,10 @@ def open_as_usual(file: Path) -> Runner:
 
 
 def open_in_openvino(file: Path, float32: bool) -> Runner:
-    """Open an ONNX file in OpenVINO."""
+    """Open an ONNX file in OpenVINO, if it can be as a provider of onnxruntime."""
+    if not (float32 or why_not_openvino()):
+        session = open_model(file, Device.OPENVINO).session
+        return lambda image: run_whole(session, image[0])
     options = {"INFERENCE_NUM_THREADS": usable_cores()}
     if float32:
         options["INFERENCE_PRECISION_HINT"] = "f32"
