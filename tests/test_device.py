@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,7 +29,7 @@ from retinex.device import (
 from retinex.inference import MODELS_FOLDER
 
 MODEL = MODELS_FOLDER / "split_resize.onnx"
-OPENVINO_CPUS = device._openvino_cpus
+LIST_OPENVINO_CPUS = device._openvino_cpus.__wrapped__
 
 
 class FakeCuda(onnxruntime.InferenceSession):
@@ -132,6 +133,7 @@ def test_machine_without_cuda(
 ) -> None:
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: providers)
     monkeypatch.setattr(device, "_has_nvidia_gpu", lambda: has_gpu)
+    monkeypatch.setattr(device, "_has_openvino", lambda: False)
     opened = open_model(MODEL, Device.AUTO)
     assert opened.device is Device.CPU
     assert reason in opened.reason
@@ -283,15 +285,13 @@ def test_openvino_is_registered_once_by_many_threads(openvino: pytest.MonkeyPatc
         together.wait()
         return open_model(MODEL, Device.AUTO).reason
 
-    openvino.setattr(device, "_openvino_cpus", OPENVINO_CPUS)
+    openvino.setattr(device, "_openvino_cpus", cache(LIST_OPENVINO_CPUS))
     package = SimpleNamespace(get_library_path=lambda: "openvino.so")
     openvino.setattr(importlib, "import_module", lambda name: package)
     openvino.setattr(onnxruntime, "register_execution_provider_library", register)
     openvino.setattr(onnxruntime, "get_ep_devices", list)
-    OPENVINO_CPUS.cache_clear()
     with ThreadPoolExecutor(4) as pool:
         reasons = set(pool.map(open_it, range(4)))
-    OPENVINO_CPUS.cache_clear()
     assert registered == ["openvino.so"]
     assert len(reasons) == 1
 
