@@ -1,5 +1,6 @@
 """The enhancements of one photo as files: kept for a visitor, or packed to take home."""
 
+import shutil
 import threading
 import zipfile
 from collections.abc import Iterable
@@ -223,3 +224,10 @@ def compare_with_reference(output: Pixels, reference: Pixels | None) -> dict[str
     if min(output.shape[:2]) >= SSIM_WINDOW:
         scores["ssim"] = ssim(output, reference)
     return scores
+
+
+def delete_results(results: Results | None) -> None:
+    """Delete a visitor's files, and end the run that adds to them."""
+    if results is not None:
+        results.stopped = True
+        shutil.rmtree(results.folder, ignore_errors=True)

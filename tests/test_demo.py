@@ -29,7 +29,7 @@ from gradio_client import Client, handle_file
 from PIL import Image, ImageCms
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-import demo as demo_page
+import demo as demo_program
 import retinex
 from retinex import EXPERIMENTS, Adjustments, Enhancement, Stage, adjust, demo_networks
 from retinex.colour_map import colour
@@ -521,19 +521,19 @@ def test_a_photo_that_replaces_another_runs_once(
 
 def test_what_counts_as_another_choice(dark_photo: Path, tmp_path: Path) -> None:
     view = View(DEFAULT_EXPERIMENT, (), Adjustments())
-    results = demo_page.new_results(tmp_path, Path("a"), retinex.open_photo(dark_photo), view)
-    first = demo_page.choose("a", None, None)
-    assert demo_page.choose("a", first, None) is first  # announced twice, waiting
+    results = demo_program.new_results(tmp_path, Path("a"), retinex.open_photo(dark_photo), view)
+    first = demo_program.choose("a", None, None)
+    assert demo_program.choose("a", first, None) is first  # announced twice, waiting
     first.begun = True
-    assert demo_page.choose("a", first, results) is first  # announced twice, running
-    assert demo_page.choose("a", first, None) is not first  # refused, or no longer kept
-    other = demo_page.choose("b", first, results)
+    assert demo_program.choose("a", first, results) is first  # announced twice, running
+    assert demo_program.choose("a", first, None) is not first  # refused, or no longer kept
+    other = demo_program.choose("b", first, results)
     assert other.path == "b"
     assert results.stopped
-    again = demo_page.choose("a", other, results)
+    again = demo_program.choose("a", other, results)
     assert again is not first
-    assert demo_page.choose(None, again, results).path is None
-    assert demo_page.choose("a", first, results) is not first  # stopped
+    assert demo_program.choose(None, again, results).path is None
+    assert demo_program.choose("a", first, results) is not first  # stopped
 
 
 def test_a_photo_replaced_while_it_is_opened_is_not_enhanced(
@@ -541,14 +541,14 @@ def test_a_photo_replaced_while_it_is_opened_is_not_enhanced(
 ) -> None:
     settings = Settings(retinex.Device.CPU, MODELS_FOLDER, MAX_MEGAPIXELS)
     with without_servers():
-        blocks = demo_page.build_page(settings, tmp_path)
+        blocks = demo_program.build_page(settings, tmp_path)
     (run,) = (event.fn for event in blocks.fns.values() if event.name == "run")
-    monkeypatch.setattr(demo_page, "run_networks", lambda *_: pytest.fail("networks ran"))
-    first = demo_page.choose(str(dark_photo), None, None)
+    monkeypatch.setattr(demo_program, "run_networks", lambda *_: pytest.fail("networks ran"))
+    first = demo_program.choose(str(dark_photo), None, None)
     view = [DEFAULT_EXPERIMENT, False, False, *astuple(Adjustments())]
     updates = run(str(dark_photo), first, None, None, *view)
     next(updates)  # the page is cleared, the photo isn't open yet
-    demo_page.choose("another", first, None)
+    demo_program.choose("another", first, None)
     assert len(list(updates)) == 1  # which keeps its results, to be deleted
 
 
@@ -567,8 +567,8 @@ def test_why_networks_fail_reaches_the_visitor(
 
 def test_results_that_are_forgotten_are_deleted(dark_photo: Path, tmp_path: Path) -> None:
     view = View(DEFAULT_EXPERIMENT, (), Adjustments())
-    results = demo_page.new_results(tmp_path, dark_photo, retinex.open_photo(dark_photo), view)
-    demo_page.add_enhancements(results, [retinex.enhance(dark_photo)])
+    results = demo_program.new_results(tmp_path, dark_photo, retinex.open_photo(dark_photo), view)
+    demo_program.add_enhancements(results, [retinex.enhance(dark_photo)])
     assert list(tmp_path.rglob("*.png"))
     del results
     gc.collect()
@@ -603,7 +603,7 @@ def test_pictures_arrive_while_others_are_computed(page: Page, large_photo: Path
     upload(page, large_photo)
     wait_for_all(page, "900×600")
     seen = page.evaluate("seen")
-    assert list(seen) == [demo_page.name_titles(names) for names in GROUPS]
+    assert list(seen) == [demo_program.name_titles(names) for names in GROUPS]
     done = [0, *accumulate(map(len, GROUPS))]
     assert all(pictures >= k for k, pictures in zip(done, seen.values(), strict=False))
 
@@ -705,17 +705,17 @@ def test_every_output_follows_a_control_moved_while_the_page_is_filled(
     dark_photo: Path, tmp_path: Path
 ) -> None:
     names = [DEFAULT_EXPERIMENT, "join"]
-    parts = {field.name: field.name for field in fields(demo_page.Page)}
+    parts = {field.name: field.name for field in fields(demo_program.Page)}
     pictures = {stage: {name: f"{stage}-{name}" for name in EXPERIMENTS} for stage in Stage}
-    page = demo_page.Page(**parts | {"pictures": pictures, "facts": dict.fromkeys(EXPERIMENTS)})
+    page = demo_program.Page(**parts | {"pictures": pictures, "facts": dict.fromkeys(EXPERIMENTS)})
     view = View(DEFAULT_EXPERIMENT, (), Adjustments())
-    results = demo_page.new_results(tmp_path, dark_photo, retinex.open_photo(dark_photo), view)
+    results = demo_program.new_results(tmp_path, dark_photo, retinex.open_photo(dark_photo), view)
     for name in names:
-        demo_page.add_enhancements(results, [retinex.enhance(dark_photo, name)])
-    demo_page.readjust(page, results, replace(view, adjustments=Adjustments(strength=0.5)))
-    demo_page.show(page, results)  # as a run does when its next experiment is done
+        demo_program.add_enhancements(results, [retinex.enhance(dark_photo, name)])
+    demo_program.readjust(page, results, replace(view, adjustments=Adjustments(strength=0.5)))
+    demo_program.show(page, results)  # as a run does when its next experiment is done
 
-    update = demo_page.readjust_others(page, results)
+    update = demo_program.readjust_others(page, results)
 
     for name in names:
         shown = update[pictures[Stage.OUTPUT][name]].value["path"]
