@@ -8,6 +8,7 @@ through the experiments, `readjust` answers the controls. What is on the page is
 """
 
 import argparse
+import math
 import os
 import shutil
 import signal
@@ -486,11 +487,19 @@ def parse_arguments() -> Settings:
     )
     parser.add_argument(
         "--max-megapixels",
-        type=float,
+        type=parse_megapixels,
         default=os.environ.get("RETINEX_MAX_MEGAPIXELS", "24"),
         help="largest photo accepted (environment: RETINEX_MAX_MEGAPIXELS; default 24)",
     )
     return Settings(**vars(parser.parse_args()))
+
+
+def parse_megapixels(text: str) -> float:
+    """Read a number of megapixels."""
+    megapixels = float(text)
+    if not 0 < megapixels < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
+    return megapixels
 
 
 if __name__ == "__main__":

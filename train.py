@@ -58,6 +58,7 @@ from retinex.training.precision import (
 from retinex.training.schedules import Schedule, build_schedule, step_schedule
 from retinex.training.trackers import NoTracker, Tracker, TrackerError, TrackerName, start_tracker
 
+STATE_FILE = "last.pt"
 GRID_PHOTOS = 3
 GRID_PHOTO_SIZE = 600
 LONGEST_GRADIENT = 1.0
@@ -123,7 +124,7 @@ class Run:
     @property
     def state_path(self) -> Path:
         """The file to resume from."""
-        return self.folder / "last.pt"
+        return self.folder / STATE_FILE
 
 
 class LossMeans:
@@ -159,8 +160,6 @@ def train(args: argparse.Namespace) -> None:
     run = start_run(args)
     phases = phases_of(run.experiment)
     if args.decom is not None:
-        assert isinstance(run.net, RetinexNet)  # --decom goes with --mode split
-        load_decom(args.decom, run.net.decom)
         phases.remove(Phase.DECOM)
     saved = resume(run) if run.state_path.exists() else None
     if saved is not None:
@@ -176,10 +175,11 @@ def train(args: argparse.Namespace) -> None:
 
 
 def start_run(args: argparse.Namespace) -> Run:
-    """Load the pairs and build an untrained network."""
+    """Load the pairs and build the network to begin with; a run that is resumed has its own."""
     experiment: Experiment = args.experiment
     folder: Path = args.out / experiment.name
-    if (folder / "last.pt").exists() and not args.resume:
+    resuming = (folder / STATE_FILE).exists()
+    if resuming and not args.resume:
         raise CheckpointError(f"{folder} holds a run: continue it with --resume or change --out")
     pairs = load_pairs(args.data, args.photos)
     check_crop(pairs, args.crop)
@@ -188,11 +188,12 @@ def start_run(args: argparse.Namespace) -> Run:
         training = find_others(training)
     device = training_device()
     # In the settings as what it turned out to be: a run is resumed in the same format.
+    if resuming and args.precision is Precision.AUTO:
+        args.precision = saved_precision(folder / STATE_FILE)
     args.precision = precision = resolve_precision(args.precision, device)
     args.pairs = len(pairs)
     torch.manual_seed(args.seed)
-    start: Path | None = args.start
-    net = build_network(experiment) if start is None else load_weights_of(start, experiment.name)
+    net = build_network(experiment) if resuming else first_network(args)
     # PyTorch's types leave memory formats out.
     net.to(device, memory_format=memory_format_for(precision))  # type: ignore[call-overload]
     print(
@@ -213,6 +214,22 @@ def start_run(args: argparse.Namespace) -> Run:
         rng=np.random.default_rng(args.seed),
         tracker=NoTracker(),
     )
+
+
+def saved_precision(state: Path) -> Precision:
+    """Return the number format of the run that `state` is of: timing may choose another one now."""
+    return Precision(load_state(state, np.random.default_rng())["settings"]["precision"])
+
+
+def first_network(args: argparse.Namespace) -> Network:
+    """Build an untrained network, or one with the weights that the command line names."""
+    experiment: Experiment = args.experiment
+    start: Path | None = args.start
+    net = build_network(experiment) if start is None else load_weights_of(start, experiment.name)
+    if args.decom is not None:
+        assert isinstance(net, RetinexNet)  # --decom goes with --mode split
+        load_decom(args.decom, net.decom)
+    return net
 
 
 def settings_of(args: argparse.Namespace) -> dict[str, Any]:

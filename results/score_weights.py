@@ -36,15 +36,15 @@ def main() -> None:
     parser.add_argument("weights", type=Path, nargs="+", help=".safetensors files")
     parser.add_argument("--data", type=Path, default=Path("data/lol"), help="(default data/lol)")
     args = parser.parse_args()
-    _, held_out = split_by_scene(load_pairs([args.data]), VAL_SHARE, SEED)
+    pairs = load_pairs([args.data])
+    _, held_out = split_by_scene(pairs, VAL_SHARE, SEED)
     photos = load_photos()
     shares = " ".join(f"{share:7.0%}" for share in SHARES_OF_LIGHT)
     print(f"{len(held_out)} photos held out: PSNR, with the mean, SSIM |{shares}")
     for path in args.weights:
         net, _, facts = load_weights(path)
-        check_held_out(path, facts["settings"])
-        pairs = [(pair.low, pair.high) for pair in held_out if pair.low is not None]
-        scores = score(net, pairs)
+        check_held_out(path, facts["settings"], len(pairs))
+        scores = score(net, [(pair.low, pair.high) for pair in held_out if pair.low is not None])
         darkened = [
             score(net, [(darken_evenly(photo, share), photo) for photo in photos])[1]
             for share in SHARES_OF_LIGHT
@@ -53,12 +53,15 @@ def main() -> None:
         print("{:.2f} {:.2f} {:.3f} |{} {}".format(*scores, shown, path), flush=True)
 
 
-def check_held_out(path: Path, settings: dict[str, Any]) -> None:
-    """End the program if the network was trained on what it would be scored on."""
-    if (settings["val_share"], settings["seed"]) != (VAL_SHARE, SEED):
+def check_held_out(path: Path, settings: dict[str, Any], pairs: int) -> None:
+    """End the program if the network was trained on what it would be scored on.
+
+    What it began with (`--start`) is not looked at.
+    """
+    if (settings["val_share"], settings["seed"], settings["pairs"]) != (VAL_SHARE, SEED, pairs):
         raise SystemExit(
-            f"{path} comes from a run with another --val_share or --seed, which held out other "
-            "scenes: it has seen those that scores are taken on"
+            f"{path} comes from a run with other data, or another --val_share or --seed, which "
+            "held out other scenes: it has seen those that scores are taken on"
         )
 
 

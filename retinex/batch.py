@@ -205,7 +205,7 @@ def _check_targets(jobs: Sequence[Job]) -> None:
             if other != job.source:
                 raise BatchError(
                     f"{other} and {job.source} would both be written to {path}; "
-                    "enhance them in two runs with different --out, or with --format keep"
+                    "rename one of them, or write other formats (--format)"
                 )
 
 

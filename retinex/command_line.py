@@ -74,7 +74,7 @@ def run_evaluate(args: argparse.Namespace) -> int:
     scores = []
     adjustments = Adjustments(denoise=args.denoise)
     results = evaluation.evaluate(pairs, enhancers, measures, adjustments)
-    out = args.out or choose_evaluation_folder(args.folder, args.denoise)
+    out = args.out or choose_evaluation_folder(args.folder, args.models, args.denoise)
     check_writable(out)
     try:
         for result in tqdm(results, "evaluate", len(pairs) * len(enhancers), unit="photo"):
@@ -95,9 +95,11 @@ def run_evaluate(args: argparse.Namespace) -> int:
     return 0
 
 
-def choose_evaluation_folder(pairs: Path, denoise: float) -> Path:
+def choose_evaluation_folder(pairs: Path, models: Path, denoise: float) -> Path:
     """Choose where an evaluation is written unless --out says."""
     folder = EVALUATION_FOLDER / pairs.resolve().name
+    if models.resolve() != MODELS_FOLDER.resolve():
+        folder /= models.resolve().name
     return folder / f"denoised_{denoise:g}" if denoise else folder
 
 

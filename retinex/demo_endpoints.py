@@ -3,7 +3,6 @@
 import tempfile
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +44,8 @@ def add_endpoints(settings: Settings) -> None:
             experiment: name of the experiment.
 
         Returns:
-            reflectance, illumination, enhanced illumination and output as PNG, and details: seconds
-            and device.
+            reflectance, illumination, enhanced illumination and output as PNG, and details:
+            seconds, device and why nothing faster was chosen, how many experiments ran together.
         """
         opened = open_upload(photo, settings)
         (result,) = run_networks((experiment or DEFAULT_EXPERIMENT,), opened, settings)
@@ -60,17 +59,19 @@ def add_endpoints(settings: Settings) -> None:
             reference: the same scene in normal light, at the same size, to score the outputs by.
 
         Returns:
-            the output of each experiment as PNG, and details by experiment: device, seconds (an
-            equal share of those computed together), and PSNR and SSIM if there is a reference.
+            the output of each experiment as PNG, and details by experiment: seconds (an equal share
+            of those that ran together), device and why nothing faster was chosen, how many
+            experiments ran together, and PSNR and SSIM if there is a reference.
         """
         opened = open_upload(photo, settings)
         truth = open_reference(reference, opened, settings)
-        results = [*chain(*(run_networks(names, opened, settings) for names in GROUPS))]
-        details = {
-            result.experiment: describe_run(result) | compare_with_reference(result.output, truth)
-            for result in results
-        }
-        files = [*chain(*(save_stages(result, photo, [Stage.OUTPUT]) for result in results))]
+        files: list[Path] = []
+        details: dict[str, dict[str, Any]] = {}
+        for names in GROUPS:
+            for result in run_networks(names, opened, settings):
+                files += save_stages(result, photo, [Stage.OUTPUT])
+                scores = compare_with_reference(result.output, truth)
+                details[result.experiment] = describe_run(result) | scores
         return [*files, details]
 
     button = gr.Button(visible=False)

@@ -1,5 +1,6 @@
 """What the demo's page and its endpoints share: settings, visitors' files, running the networks."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,9 +19,9 @@ from retinex.inference import (
 from retinex.photo import Photo, PhotoError, Pixels, open_photo
 from retinex.quick_gradio import gr
 
-try:
-    import spaces  # on Hugging Face Spaces with ZeroGPU
-except ImportError:
+if os.environ.get("SPACES_ZERO_GPU"):  # other Hugging Face Spaces have the package, too
+    import spaces
+else:
     spaces = None
 
 ONE_AT_A_TIME: dict[str, Any] = {"concurrency_id": "networks", "concurrency_limit": 1}
@@ -104,13 +105,17 @@ def open_reference(path: str | None, photo: Photo, settings: Settings) -> Pixels
     """Open a reference photo if there is one; it must be as large as the photo."""
     if path is None:
         return None
-    reference = open_upload(path, settings).rgb
+    title = "This reference can't be compared"
+    try:
+        reference = open_upload(path, settings).rgb
+    except gr.Error as error:
+        raise new_message(error.message, title) from error
     if reference.shape != photo.rgb.shape:
         sizes = [f"{image.shape[1]}×{image.shape[0]}" for image in (reference, photo.rgb)]
         raise new_message(
             f"It has {sizes[0]} pixels, the dark photo {sizes[1]}. Choose a reference of the same "
             "scene at the same size.",
-            "This reference can't be compared",
+            title,
         )
     return reference
 

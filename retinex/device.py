@@ -83,8 +83,11 @@ class DeviceError(RuntimeError):
     """The device asked for doesn't work here; the message says what to do."""
 
     def __init__(self, device: Device, reason: str) -> None:
-        super().__init__(f"can't run on {device.label}: {reason}. {INSTALL[device]}")
-        self.reason = reason
+        super().__init__(device, reason)  # which other processes make it of again
+        self.device, self.reason = device, reason
+
+    def __str__(self) -> str:
+        return f"can't run on {self.device.label}: {self.reason}. {INSTALL[self.device]}"
 
 
 @dataclass(frozen=True)

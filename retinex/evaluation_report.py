@@ -41,11 +41,11 @@ PROTOCOL = """\
 defaults (uniform 7×7 window, K₁ = 0.01, K₂ = 0.03, mean over channels). **psnr_gt_mean**: PSNR
 after scaling the output to the reference's mean gray value; such figures can't be compared with
 plain PSNR. **Noise in plain areas**: standard deviation of the output's luma within 9×9 pixels, in
-steps of 255, where that of the reference is below 2. **Mean** and **spread of Î**: mean and
-standard deviation of the enhanced illumination, clipped at white = 1; **unclipped**: the same in
-PyTorch, of the photos resized to 297×297. **Decom** and **Enhance loss**: the paper's training
-losses, with the weights of its code, of the pairs so resized. **s/megapixel**: time of the networks
-alone. All means are means over images.
+steps of 255, where that of the reference is below 2; empty if it is so nowhere. **Mean** and
+**spread of Î**: mean and standard deviation of the enhanced illumination, clipped at white = 1;
+**unclipped**: the same in PyTorch, of the photos resized to 297×297. **Decom** and **Enhance
+loss**: the paper's training losses, with the weights of its code, of the pairs so resized.
+**s/megapixel**: time of the networks alone. All means are means over images.
 """
 
 

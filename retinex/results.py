@@ -116,11 +116,12 @@ class Results:
     def write_adjusted(self, enhancement: Enhancement) -> None:
         """Write an experiment's output as the visitor wants to see it by now, and measure it."""
         with self.lock:
-            adjustments = self.view.adjustments
+            # Both may change meanwhile.
+            adjustments, reference = self.view.adjustments, self.reference
             output = adjust(enhancement, adjustments)
             self._write(output, self.adjusted_path(enhancement.experiment))
-            scores = compare_with_reference(output, self.reference)
-            measured = Measured(adjustments, self.reference, measure(output), scores)
+            scores = compare_with_reference(output, reference)
+            measured = Measured(adjustments, reference, measure(output), scores)
             self.measured[enhancement.experiment] = measured
 
     def is_stale(self, experiment: str) -> bool:

@@ -61,14 +61,15 @@ def estimate_noise(luma: Pixels) -> float:
     return float(np.sqrt(np.pi / 2) / 6 * response.mean())
 
 
-def measure_flat_noise(rgb: Pixels, reference: Pixels) -> float:
+def measure_flat_noise(rgb: Pixels, reference: Pixels) -> float | None:
     """Measure how much a picture varies where its reference is plain, in steps of 255.
 
     The mean, over those pixels, of the standard deviation of luma within `FLAT_WINDOW` pixels:
-    grain and small blotches. Both (h, w, 3) uint8. 0 if nothing in the reference is plain.
+    grain and small blotches. Both (h, w, 3) uint8. None if nothing in the reference is
+    plain.
     """
     plain = _local_deviation(reference) < FLAT_DEVIATION
-    return float(_local_deviation(rgb)[plain].mean()) if plain.any() else 0.0
+    return float(_local_deviation(rgb)[plain].mean()) if plain.any() else None
 
 
 def _local_deviation(rgb: Pixels) -> NDArray[np.float64]:

@@ -918,8 +918,12 @@ def test_one_pixel_is_a_photo(page: Page, tmp_path: Path) -> None:
     wait_for_all(page, "1×1")
 
 
-def test_zero_gpu_runs_the_networks_where_there_is_one(tmp_path: Path) -> None:
-    """`spaces` is Hugging Face's module; this one only records what it is asked to decorate."""
+@pytest.mark.parametrize("there", [True, False])
+def test_zero_gpu_runs_the_networks_where_there_is_one(tmp_path: Path, there: bool) -> None:
+    """`spaces` is Hugging Face's module; this one only records what it is asked to decorate.
+
+    Spaces without ZeroGPU have it, too.
+    """
     (tmp_path / "spaces.py").write_text(
         "calls = []\n"
         "def GPU(function):\n"
@@ -941,14 +945,16 @@ def test_zero_gpu_runs_the_networks_where_there_is_one(tmp_path: Path) -> None:
     answer = subprocess.run(
         [sys.executable, "-c", code, "examples/cat.jpg"],
         cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp_path)])},
+        env=os.environ
+        | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp_path)])}
+        | ({"SPACES_ZERO_GPU": "true"} if there else {}),
         capture_output=True,
         text=True,
         check=True,
     ).stdout
     size = (300, 451, 3)
     expected = (("split_resize", size, "cpu"), ("split_transposed", size, "cpu"))
-    assert answer.split(maxsplit=1) == ["1", f"{expected[0]} {expected[1]}\n"]
+    assert answer.split(maxsplit=1) == [str(int(there)), f"{expected[0]} {expected[1]}\n"]
 
 
 def test_zero_gpu_says_what_failed(tmp_path: Path, dark_photo: Path) -> None:

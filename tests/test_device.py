@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -141,6 +142,8 @@ def test_machine_without_cuda(
     with pytest.raises(DeviceError, match=reason) as error:
         open_model(MODEL, Device.CUDA)
     assert ".[gpu]" in str(error.value) and "choose the CPU" in str(error.value)
+    # As from a pool of processes.
+    assert str(pickle.loads(pickle.dumps(error.value))) == str(error.value)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 import torch
 from conftest import lively_net
 from PIL import Image
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from retinex import Adjustments, Enhancer, adjust, open_photo
 from retinex.command_line import main
@@ -118,6 +119,17 @@ def test_ssim_against_its_formula() -> None:
     ours = ssim(x.astype(np.uint8), y.astype(np.uint8))
 
     assert ours == pytest.approx(np.mean(per_channel))
+
+
+def test_large_pictures_are_scored_as_small_ones() -> None:
+    """They are scored in blocks of rows, of a height that leaves a few over."""
+    rng = np.random.default_rng(0)
+    reference = rng.integers(0, 256, (600, 40, 3), dtype=np.uint8)
+    output = reference // 2 + np.arange(600, dtype=np.uint8)[:, None, None] // 8
+
+    assert psnr(output, reference) == pytest.approx(peak_signal_noise_ratio(reference, output))
+    whole = structural_similarity(reference, output, channel_axis=2)
+    assert ssim(output, reference) == pytest.approx(whole, abs=1e-9)
 
 
 def test_gt_mean_correction_is_exact_for_a_scaled_picture() -> None:

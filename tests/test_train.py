@@ -20,6 +20,7 @@ from retinex.experiments import EXPERIMENTS
 from retinex.training.checkpoints import load_state, load_weights
 from retinex.training.networks import RetinexNet
 from retinex.training.pairs import Batch, Variety, training_batches
+from retinex.training.precision import Precision
 
 TRAIN = Path(__file__).parent.parent / "train.py"
 TINY = ("--crop", "16", "--batch_size", "2", "--precision", "fp32")
@@ -265,6 +266,25 @@ def test_each_share_reaches_the_pairs(
     assert [variety for _, variety in asked_for] == [Variety(**{share: 0.25})]
     ((pairs, _),) = asked_for
     assert any(pair.others for pair in pairs) == (share == "exchanged")
+
+
+def test_resuming_needs_neither_starting_weights_nor_equal_timing(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for suffix in (".safetensors", ".json"):
+        shutil.copy(trained / "join" / f"join{suffix}", tmp_path / f"start{suffix}")
+    start = tmp_path / "start.safetensors"
+    command = *STUDY["join"], "--crop", "16", "--start", start, "--out", tmp_path
+    auto = "retinex.training.precision.resolve_precision"
+    monkeypatch.setattr(auto, lambda wanted, _: Precision.FP32 if wanted == "auto" else wanted)
+    train(trained.parent, *command)
+    weights = (tmp_path / "join" / "join.safetensors").read_bytes()
+
+    start.unlink()
+    monkeypatch.setattr(auto, lambda wanted, _: Precision.BF16 if wanted == "auto" else wanted)
+    train(trained.parent, *command, "--resume")
+
+    assert (tmp_path / "join" / "join.safetensors").read_bytes() == weights
 
 
 def test_each_network_has_its_learning_rate(trained: Path, tmp_path: Path) -> None:

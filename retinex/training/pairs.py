@@ -152,6 +152,8 @@ def group_scenes(pairs: Sequence[Pair]) -> list[list[Pair]]:
     Datasets repeat scenes (LOL's 485 pairs show about 230): a random split would validate on
     scenes the network was trained on. What was photographed from elsewhere is another scene.
     """
+    if not pairs:
+        return []
     thumbnails = np.stack([_thumbnail(pair.high) for pair in pairs])
     same = thumbnails @ thumbnails.T > SAME_SCENE_CORRELATION
     scene_of = np.arange(len(pairs))
