@@ -25,8 +25,9 @@ $(BIN)/python:
 		echo "Python 3.11 or newer is needed: make ... PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.demo: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable .
+# requirements.txt names the gradio that is tested; the demo relies on more than its interface.
+$(VENV)/.demo: pyproject.toml requirements.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable . "$$(grep ^gradio requirements.txt)"
 	touch $@
 
 $(VENV)/.test: pyproject.toml | $(BIN)/python

@@ -1,10 +1,11 @@
 """The demo: drop in a dark photo and see, stage by stage, what each experiment makes of it.
 
 `python demo.py` opens it in the browser; as a Hugging Face Space it starts by itself. Reading
-order: `main` → `build_page` → `connect` says what happens when → `run_experiments` takes a photo
-through the experiments, `readjust` answers the controls. What is on the page is in
-`retinex/demo_page.py`, what programs can call in `retinex/demo_endpoints.py`, the looks in
-`demo.css`.
+order: `main` → `build_page` → `connect` says what happens when → `take_photo` opens a photo →
+`run_experiments` → `run_networks` (retinex/demo_networks.py) → `CombinedEnhancer.enhance`
+(retinex/inference.py) computes its stages → `add_enhancements` writes them (retinex/results.py) →
+`show` (retinex/demo_page.py) fills the page. `readjust` answers the controls. What programs can
+call is in retinex/demo_endpoints.py, the looks are in demo.css.
 """
 
 import argparse
@@ -134,44 +135,6 @@ def build_page(settings: Settings, folder: Path) -> gr.Blocks:
 
 def connect(page: Page, blocks: gr.Blocks, settings: Settings, folder: Path) -> None:
     """Say what happens when the visitor does something."""
-
-    def run(
-        path: str | None,
-        wanted: Choice | None,
-        reference: str | None,
-        former: Results | None,
-        *view: Any,
-    ) -> Iterator[Update]:
-        wanted = wanted or Choice(path)  # gradio has forgotten a visitor who waited for long
-        if path != wanted.path or wanted.begun:
-            yield unchanged(page)  # else gradio empties the page
-            return
-        delete_results(former)
-        yield {**clear(page), page.results: None, page.status: describe_device(settings)}
-        if path is None:
-            wanted.begun = True
-            return
-        try:
-            photo = open_upload(path, settings)
-        except gr.Error as error:
-            yield {page.status: error.message}  # gradio's own goes after a while
-            wanted.begun = True
-            raise
-        results = new_results(folder, Path(path), photo, read_view(*view))
-        yield {page.results: results}
-        wanted.begun = True
-        if wanted.replaced:  # while the photo was opened, when there was nothing to stop yet
-            results.stopped = True
-            return
-        yield {page.stop: gr.Button(interactive=True)}
-        set_reference(results, reference, settings)
-        yield from run_experiments(page, results, settings)
-
-    def answer_controls(wanted: Choice | None, results: Results | None, *view: Any) -> Update:
-        if results is None and (wanted is None or wanted.begun):
-            gr.Warning(NO_RESULTS)
-        return readjust(page, results, read_view(*view))
-
     opening = blocks.load(
         partial(open_example, page, prepare_example(folder), settings, folder),
         outputs=[*page.shown, page.status, page.results],
@@ -189,7 +152,7 @@ def connect(page: Page, blocks: gr.Blocks, settings: Settings, folder: Path) -> 
     running = page.photo.change(
         choose, inputs=[page.photo, page.wanted, page.results], outputs=page.wanted, **instantly
     ).then(
-        run,
+        partial(take_photo, page, settings, folder),
         inputs=[page.photo, page.wanted, page.wanted_reference, page.results, *page.view],
         outputs=[*page.shown, page.status, page.stop, page.results],
         show_progress_on=page.status,
@@ -214,7 +177,10 @@ def connect(page: Page, blocks: gr.Blocks, settings: Settings, folder: Path) -> 
         "inputs": page.results,
         "outputs": page.shown,
     }
-    answering = {"fn": answer_controls, "inputs": [page.wanted, page.results, *page.view]}
+    answering = {
+        "fn": partial(answer_controls, page),
+        "inputs": [page.wanted, page.results, *page.view],
+    }
     gr.on([part.change for part in page.view], **readjusting | answering).then(**catching_up)
     # What was moved while the networks ran.
     running.success(**readjusting).then(**catching_up)
@@ -286,6 +252,43 @@ def open_example(
             yield unchanged(page)  # else gradio repeats what came last
             return
         yield {**show(page, results), page.status: describe_results(results, settings)}
+
+
+def take_photo(
+    page: Page,
+    settings: Settings,
+    folder: Path,
+    path: str | None,
+    wanted: Choice | None,
+    reference: str | None,
+    former: Results | None,
+    *view: Any,
+) -> Iterator[Update]:
+    """Open the photo that the visitor has chosen and take it through the experiments."""
+    wanted = wanted or Choice(path)  # gradio has forgotten a visitor who waited for long
+    if path != wanted.path or wanted.begun:
+        yield unchanged(page)  # else gradio empties the page
+        return
+    delete_results(former)
+    yield {**clear(page), page.results: None, page.status: describe_device(settings)}
+    if path is None:
+        wanted.begun = True
+        return
+    try:
+        photo = open_upload(path, settings)
+    except gr.Error as error:
+        yield {page.status: error.message}  # gradio's own goes after a while
+        wanted.begun = True
+        raise
+    results = new_results(folder, Path(path), photo, read_view(*view))
+    yield {page.results: results}
+    wanted.begun = True
+    if wanted.replaced:  # while the photo was opened, when there was nothing to stop yet
+        results.stopped = True
+        return
+    yield {page.stop: gr.Button(interactive=True)}
+    set_reference(results, reference, settings)
+    yield from run_experiments(page, results, settings)
 
 
 def run_experiments(page: Page, results: Results, settings: Settings) -> Iterator[Update]:
@@ -373,6 +376,15 @@ def unless_deleted(results: Results) -> Iterator[None]:
     except FileNotFoundError:
         if not results.stopped:
             raise
+
+
+def answer_controls(
+    page: Page, wanted: Choice | None, results: Results | None, *view: Any
+) -> Update:
+    """Show what the visitor has set, or say that there is nothing to set."""
+    if results is None and (wanted is None or wanted.begun):
+        gr.Warning(NO_RESULTS)
+    return readjust(page, results, read_view(*view))
 
 
 def readjust(page: Page, results: Results | None, view: View) -> Update:

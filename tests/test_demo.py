@@ -540,16 +540,36 @@ def test_a_photo_replaced_while_it_is_opened_is_not_enhanced(
     dark_photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = Settings(retinex.Device.CPU, MODELS_FOLDER, MAX_MEGAPIXELS)
-    with without_servers():
-        blocks = demo_program.build_page(settings, tmp_path)
-    (run,) = (event.fn for event in blocks.fns.values() if event.name == "run")
+    with without_servers(), gr.Blocks():
+        page = demo_program.lay_out_page("", [])
     monkeypatch.setattr(demo_program, "run_networks", lambda *_: pytest.fail("networks ran"))
     first = demo_program.choose(str(dark_photo), None, None)
     view = [DEFAULT_EXPERIMENT, False, False, *astuple(Adjustments())]
-    updates = run(str(dark_photo), first, None, None, *view)
+    chosen = str(dark_photo), first
+    updates = demo_program.take_photo(page, settings, tmp_path, *chosen, None, None, *view)
     next(updates)  # the page is cleared, the photo isn't open yet
     demo_program.choose("another", first, None)
     assert len(list(updates)) == 1  # which keeps its results, to be deleted
+
+
+def test_a_broken_reference_is_not_taken_for_the_photo(dark_photo: Path, tmp_path: Path) -> None:
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    settings = Settings(retinex.Device.CPU, MODELS_FOLDER, MAX_MEGAPIXELS)
+    photo = retinex.open_photo(dark_photo)
+    with pytest.raises(gr.Error, match="can't be read") as error:
+        demo_networks.open_reference(str(tmp_path / "broken.png"), photo, settings)
+    assert "reference" in error.value.title
+
+
+@pytest.mark.parametrize("size", ["inf", "nan", "0", "-3", "many"])
+def test_a_limit_that_is_none_is_refused_at_the_start(
+    size: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RETINEX_MAX_MEGAPIXELS", size)
+    monkeypatch.setattr(sys, "argv", ["demo.py"])
+    with pytest.raises(SystemExit):
+        demo_program.parse_arguments()
+    assert "--max-megapixels" in capsys.readouterr().err
 
 
 def test_why_networks_fail_reaches_the_visitor(
