@@ -36,13 +36,13 @@ from retinex import (
 )
 from retinex.demo_endpoints import add_endpoints
 from retinex.demo_files import SECONDS_RESULTS_ARE_KEPT, keep_deleting_old_files
+from retinex.demo_inputs import new_message
 from retinex.demo_networks import (
     ONE_AT_A_TIME,
     Settings,
     describe_device,
     failures_shown,
     load_enhancer,
-    new_message,
     open_reference,
     open_upload,
     run_networks,

@@ -1,6 +1,5 @@
 """Many photos, files and folders of them, to files of the same names in another folder."""
 
-import os
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -12,8 +11,8 @@ from PIL import Image
 
 from retinex.adjustments import Adjustments, adjust
 from retinex.datasets import why_no_photo
-from retinex.inference import Enhancement, Enhancer
-from retinex.photo import Pixels, save_photo
+from retinex.inference import Enhancer
+from retinex.photo import save_photo
 from retinex.stages import COMPUTED_STAGES, Stage
 
 KEPT_FORMATS = {"JPEG", "PNG", "TIFF", "WEBP"}
@@ -154,18 +153,9 @@ def run_job(job: Job, enhancer: Enhancer, adjustments: Adjustments) -> None:
     enhancement = enhancer.enhance(job.source)
     job.target.parent.mkdir(parents=True, exist_ok=True)
     for stage, path in job.stages.items():
-        _save(enhancement.stages[stage], path, enhancement)
+        save_photo(enhancement.stages[stage], path, enhancement.photo)
     # Last: where it exists, the job is done.
-    _save(adjust(enhancement, adjustments), job.target, enhancement)
-
-
-def _save(pixels: Pixels, path: Path, enhancement: Enhancement) -> None:
-    unfinished = path.with_name(f".{path.stem}.{os.getpid()}.unfinished{path.suffix}")
-    try:
-        save_photo(pixels, unfinished, enhancement.photo)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    save_photo(adjust(enhancement, adjustments), job.target, enhancement.photo)
 
 
 def _list_files(root: Path, out: Path) -> Iterable[Path]:

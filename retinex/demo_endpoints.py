@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from retinex.demo_inputs import new_photo_input
 from retinex.demo_networks import (
     ONE_AT_A_TIME,
     Settings,
-    new_photo_input,
     open_reference,
     open_upload,
     run_networks,

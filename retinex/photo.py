@@ -1,7 +1,9 @@
 """Reading and writing photos: any file Pillow opens ↔ 8-bit RGB, with its EXIF and profile."""
 
 import io
+import os
 import struct
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import suppress
@@ -166,7 +168,13 @@ def save_photo(rgb: Pixels, path: str | Path, original: Photo) -> None:
     # A profile of RGB values doesn't describe a gray picture.
     icc_profile = original.icc_profile if rgb.ndim == 3 else None
     exif = _fit_exif(original.exif, file_format)
-    image.save(path, exif=exif, icc_profile=icc_profile, **options)
+    # So that `path` never holds half a picture, for others or after a crash.
+    unfinished = path.with_name(f".{os.getpid()}.{threading.get_ident()}{path.suffix}")
+    try:
+        image.save(unfinished, exif=exif, icc_profile=icc_profile, **options)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def _fit_exif(block: bytes, file_format: str) -> bytes:

@@ -153,11 +153,9 @@ class Results:
         return path
 
     def _write(self, pixels: Pixels, path: Path) -> None:
-        """Write a PNG file at once: it may be being read, or written by another thread."""
+        """Write a PNG file into a folder that may not be there yet."""
         path.parent.mkdir(exist_ok=True)
-        unfinished = path.with_name(f".{threading.get_ident()}.png")
-        save_photo(pixels, unfinished, self.photo)
-        unfinished.replace(path)
+        save_photo(pixels, path, self.photo)
 
     def convert_adjusted(self, experiment: str, extension: str) -> Path:
         """Write the adjusted output in another file format; return the file.
