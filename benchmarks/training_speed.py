@@ -19,6 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from retinex.experiments import EXPERIMENTS
+from retinex.training.averaging import average_weights
 from retinex.training.losses import decom_loss
 from retinex.training.memory import (
     MMAP_MAX,
@@ -38,7 +39,7 @@ from retinex.training.precision import (
     training_device,
 )
 
-LEARNING_RATE = 0.001
+LEARNING_RATE, AVERAGE = 0.001, 0.999
 PLAIN = "plain fp32 loop"
 
 
@@ -146,6 +147,7 @@ def our_step(low: Tensor, high: Tensor, precision: Precision) -> Callable[[], No
     autocast = autocast_for(precision, low.device)
     thumbnail = low[:, :, :64, :64]  # for PlusNet
     batch = Batch(*(photo.contiguous(memory_format=layout) for photo in (low, high)), thumbnail)
+    averaged = average_weights(net, AVERAGE)
 
     def step() -> None:
         losses = phase_losses(net, Phase.DECOM, batch, autocast)
@@ -153,6 +155,8 @@ def our_step(low: Tensor, high: Tensor, precision: Precision) -> Callable[[], No
         losses["decom"].backward()
         torch.nn.utils.clip_grad_norm_(net.decom.parameters(), max_norm=1.0)
         optimizer.step()
+        averaged.update_parameters(net)
+        losses["decom"].item()
 
     return step
 
