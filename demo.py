@@ -182,8 +182,13 @@ def connect(page: Page, blocks: gr.Blocks, settings: Settings, folder: Path) -> 
         "inputs": [page.wanted, page.results, *page.view],
     }
     gr.on([part.change for part in page.view], **readjusting | answering).then(**catching_up)
-    # What was moved while the networks ran.
-    running.success(**readjusting).then(**catching_up)
+    scoring: dict[str, Any] = at_once | {
+        "fn": partial(score, page, settings),
+        "inputs": [page.wanted_reference, page.wanted, page.results],
+        "outputs": [*page.shown, page.results],
+    }
+    # What was moved, or chosen as a reference, while the networks ran.
+    running.success(**readjusting).then(**catching_up).then(**scoring)
     opening.success(**readjusting).then(**catching_up)
     page.compared.change(
         lambda name: EXPERIMENTS[name].best_at,
@@ -193,12 +198,7 @@ def connect(page: Page, blocks: gr.Blocks, settings: Settings, folder: Path) -> 
     )
     page.reference.change(
         lambda path: path, page.reference, page.wanted_reference, **instantly
-    ).then(
-        lambda path, wanted, results: score(page, path, wanted, results, settings),
-        inputs=[page.wanted_reference, page.wanted, page.results],
-        outputs=[*page.shown, page.results],
-        **at_once,
-    )
+    ).then(**scoring)
     for kind, (button, link) in page.downloads.items():
         button.click(
             partial(prepare_download, kind),
@@ -420,10 +420,12 @@ def readjust_others(page: Page, results: Results | None) -> Update:
 
 
 def score(
-    page: Page, path: str | None, wanted: Choice | None, results: Results | None, settings: Settings
+    page: Page, settings: Settings, path: str | None, wanted: Choice | None, results: Results | None
 ) -> Update:
     """Compare the outputs with a reference, or no longer; not those of a former photo."""
     if results is None or (wanted is not None and wanted.path != str(results.source)):
+        return unchanged(page)
+    if path == results.reference_source:
         return unchanged(page)
     set_reference(results, path, settings)
     with unless_deleted(results):
@@ -434,7 +436,7 @@ def score(
 
 def set_reference(results: Results, path: str | None, settings: Settings) -> None:
     """Open the reference; the visitor is told if it can't be used, and does without."""
-    results.reference = None
+    results.reference, results.reference_source = None, path
     try:
         results.reference = open_reference(path, results.photo, settings)
     except gr.Error as error:

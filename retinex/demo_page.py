@@ -283,7 +283,10 @@ def unchanged(page: Page) -> Update:
 
 
 def show(page: Page, results: Results) -> Update:
-    """Fill the page with the experiments that are done."""
+    """Fill the page with the experiments that are done, as `results.view` wants them.
+
+    Writes coloured illuminations that aren't there yet; `results.shown` tells what was shown.
+    """
     view = results.view
     stale = any(map(results.is_stale, list(results.measured)))
     results.shown = None if stale else view

@@ -59,6 +59,7 @@ class Results:
         photo: the original.
         view: how their owner looks at them.
         reference: the same scene in normal light, (h, w, 3) uint8 of the photo's size, if given.
+        reference_source: its file, also if it can't be used.
         done: what is known of each experiment that has run, without its pictures.
         measured: numbers of each experiment's adjusted output.
         shown: the view that the whole page was filled for last.
@@ -71,6 +72,7 @@ class Results:
     photo: Photo
     view: View
     reference: Pixels | None = None
+    reference_source: str | None = None
     done: dict[str, Enhancement] = field(default_factory=dict)
     measured: dict[str, Measured] = field(default_factory=dict)
     shown: View | None = None

@@ -721,13 +721,37 @@ def test_controls_change_the_output_without_the_networks(finished: Page, dark_ph
     assert finished.locator("#status").inner_text() == status  # its times are those of the networks
 
 
+def named_page() -> demo_program.Page:
+    """A page whose parts are their names."""
+    parts = {field.name: field.name for field in fields(demo_program.Page)}
+    pictures = {stage: {name: f"{stage}-{name}" for name in EXPERIMENTS} for stage in Stage}
+    facts = {name: f"facts-{name}" for name in EXPERIMENTS}
+    return demo_program.Page(**parts | {"pictures": pictures, "facts": facts})
+
+
+def test_a_reference_chosen_before_the_results_are_there_counts(
+    dark_photo: Path, tmp_path: Path
+) -> None:
+    page, settings = named_page(), Settings(retinex.Device.CPU, MODELS_FOLDER, MAX_MEGAPIXELS)
+    reference = str(tmp_path / "reference.png")
+    Image.open(dark_photo).point(lambda value: min(255, 4 * value)).save(reference)
+    assert demo_program.score(page, settings, reference, None, None) == demo_program.unchanged(page)
+    view = View("join", (), Adjustments())
+    results = demo_program.new_results(tmp_path, dark_photo, retinex.open_photo(dark_photo), view)
+    demo_program.add_enhancements(results, [retinex.enhance(dark_photo, "join")])
+
+    update = demo_program.score(page, settings, reference, None, results)  # the run has ended
+    again = demo_program.score(page, settings, reference, None, results)
+
+    assert "PSNR" in update["facts-join"]
+    assert again == demo_program.unchanged(page)
+
+
 def test_every_output_follows_a_control_moved_while_the_page_is_filled(
     dark_photo: Path, tmp_path: Path
 ) -> None:
     names = [DEFAULT_EXPERIMENT, "join"]
-    parts = {field.name: field.name for field in fields(demo_program.Page)}
-    pictures = {stage: {name: f"{stage}-{name}" for name in EXPERIMENTS} for stage in Stage}
-    page = demo_program.Page(**parts | {"pictures": pictures, "facts": dict.fromkeys(EXPERIMENTS)})
+    page = named_page()
     view = View(DEFAULT_EXPERIMENT, (), Adjustments())
     results = demo_program.new_results(tmp_path, dark_photo, retinex.open_photo(dark_photo), view)
     for name in names:
@@ -738,7 +762,7 @@ def test_every_output_follows_a_control_moved_while_the_page_is_filled(
     update = demo_program.readjust_others(page, results)
 
     for name in names:
-        shown = update[pictures[Stage.OUTPUT][name]].value["path"]
+        shown = update[page.pictures[Stage.OUTPUT][name]].value["path"]
         expected = adjust(enhance_all(dark_photo)[name], Adjustments(strength=0.5))
         np.testing.assert_array_equal(np.asarray(Image.open(shown)), expected)
 
