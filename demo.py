@@ -18,7 +18,7 @@ import tempfile
 import threading
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -436,11 +436,12 @@ def score(
 
 def set_reference(results: Results, path: str | None, settings: Settings) -> None:
     """Open the reference; the visitor is told if it can't be used, and does without."""
-    results.reference, results.reference_source = None, path
+    reference = None
     try:
-        results.reference = open_reference(path, results.photo, settings)
+        reference = open_reference(path, results.photo, settings)
     except gr.Error as error:
         gr.Warning(error.message, title=error.title)
+    results.reference, results.reference_source = reference, path
 
 
 def describe_running(results: Results, experiments: Sequence[str]) -> str:
@@ -510,10 +511,11 @@ def parse_arguments() -> Settings:
 
 def parse_megapixels(text: str) -> float:
     """Read a number of megapixels."""
-    megapixels = float(text)
-    if not 0 < megapixels < math.inf:
-        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
-    return megapixels
+    with suppress(ValueError):  # no number at all
+        megapixels = float(text)
+        if 0 < megapixels < math.inf:
+            return megapixels
+    raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
 
 
 if __name__ == "__main__":

@@ -195,7 +195,7 @@ def _check_targets(jobs: Sequence[Job]) -> None:
             if other != job.source:
                 raise BatchError(
                     f"{other} and {job.source} would both be written to {path}; "
-                    "rename one of them, or write other formats (--format)"
+                    "rename one of them, or enhance them in two runs with different --out"
                 )
 
 

@@ -187,8 +187,8 @@ def _add_evaluate(commands: Commands) -> None:
     parser.add_argument(
         "--out",
         type=Path,
-        help="folder to write to (default evaluation/<name of FOLDER>, with --denoise D "
-        "denoised_<D> in it)",
+        help="folder to write to (default evaluation/<name of FOLDER>; in it <name of MODELS>, if "
+        "--models is given, and denoised_<D> with --denoise D)",
     )
     _add_share(
         parser,

@@ -42,9 +42,9 @@ class ImageScores:
     Attributes:
         experiment: name of the experiment.
         image: the pair's stem.
-        values: the numbers by name: "psnr", "ssim", "psnr_gt_mean", "flat_noise",
-            "flat_noise_of_reference", "illumination_mean", "illumination_spread",
-            "seconds_per_megapixel" and those of the extra measures.
+        values: the numbers by name: "psnr", "ssim", "psnr_gt_mean", "illumination_mean",
+            "illumination_spread", "seconds_per_megapixel", those of the extra measures and, where
+            the reference has plain areas, "flat_noise" and "flat_noise_of_reference".
     """
 
     experiment: str

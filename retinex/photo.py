@@ -154,7 +154,8 @@ def save_photo(rgb: Pixels, path: str | Path, original: Photo) -> None:
     The format is that of `path`'s extension, the picture (h, w, 3) RGB or (h, w) gray, uint8.
     EXIF and the colour profile are kept; so is transparency, where the format has it. JPEG takes
     64 KB of EXIF: where there is more, it goes without the camera maker's notes, or not at all.
-    JPEG and WebP are written at quality 95, JPEG with full colour resolution.
+    JPEG and WebP are written at quality 95, JPEG with full colour resolution. A file or link that
+    is there is replaced.
 
     Raises:
         ValueError: Pillow knows no format of this extension.
@@ -169,7 +170,7 @@ def save_photo(rgb: Pixels, path: str | Path, original: Photo) -> None:
     icc_profile = original.icc_profile if rgb.ndim == 3 else None
     exif = _fit_exif(original.exif, file_format)
     # So that `path` never holds half a picture, for others or after a crash.
-    unfinished = path.with_name(f".{os.getpid()}.{threading.get_ident()}{path.suffix}")
+    unfinished = path.with_name(f".{os.getpid()}-{threading.get_ident()}{path.suffix}")
     try:
         image.save(unfinished, exif=exif, icc_profile=icc_profile, **options)
         unfinished.replace(path)

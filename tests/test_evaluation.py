@@ -394,13 +394,18 @@ def test_nothing_published_is_replaced_by_default(
     monkeypatch.chdir(tmp_path)
     shutil.copytree(pairs / "eval15", tmp_path / "mine")
 
-    for arguments in ([pairs], [pairs, "--denoise", "1"], [tmp_path / "mine"]):
+    shutil.copytree(ROOT / "onnx_models", tmp_path / "own_models")
+    own = ["--models", "own_models"]
+    for arguments in ([pairs], [pairs, *own], [pairs, "--denoise", "1"], [tmp_path / "mine"]):
         quickly = ["--experiment", "join", "--device", "cpu", "--checkpoints", "none"]
         main(["evaluate", *map(str, arguments), *quickly])
 
     folders = {path.parent.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.csv")}
     of_lol = f"evaluation/{pairs.name}"
-    assert folders == {of_lol, f"{of_lol}/denoised_1", "evaluation/mine"}
+    assert folders == {
+        *(of_lol, f"{of_lol}/own_models", f"{of_lol}/denoised_1"),
+        "evaluation/mine",
+    }
 
 
 def test_no_pair_is_computed_for_nothing(pairs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
