@@ -1,8 +1,10 @@
 """Average released weights of one experiment, such as those before and after training on.
 
-`python results/average_weights.py OUT.safetensors A.safetensors B.safetensors`. What training on
-gained is kept for the most part, and less is lost of what the network could do before (Wortsman et
-al., "Robust Fine-Tuning of Zero-Shot Models", CVPR 2022).
+`python results/average_weights.py OUT.safetensors A.safetensors B.safetensors`; a file named twice
+counts twice. What training on gained is kept for the most part, and less is lost of what the
+network could do before (Wortsman et al., "Robust Fine-Tuning of Zero-Shot Models", CVPR 2022).
+`--brighten` corrects the exposure of `retinex_plus` where scenes that it wasn't trained on come out
+too dark.
 """
 
 import argparse
@@ -11,6 +13,7 @@ from pathlib import Path
 import torch
 
 from retinex.training.checkpoints import load_weights, save_weights
+from retinex.training.plus_network import PlusNet
 
 
 def main() -> None:
@@ -18,6 +21,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
     parser.add_argument("weights", type=Path, nargs="+")
+    parser.add_argument(
+        "--brighten",
+        type=float,
+        default=0.0,
+        metavar="LOGIT",
+        help="added to PlusNet's Î before the sigmoid: 0.1 makes 0.5 of it 0.525 (default 0)",
+    )
     args = parser.parse_args()
     nets, experiments, facts = zip(*map(load_weights, args.weights), strict=True)
     if len(set(experiments)) > 1:
@@ -26,7 +36,20 @@ def main() -> None:
     with torch.no_grad():
         for parameters in zip(*(net.parameters() for net in nets), strict=True):
             parameters[-1].copy_(torch.stack(parameters).mean(dim=0))
-    save_weights(args.out, net, facts[-1] | {"average_of": [path.stem for path in args.weights]})
+    made = {"average_of": [path.stem for path in args.weights]}
+    if args.brighten:
+        if not isinstance(net, PlusNet):
+            parser.error("--brighten is for retinex_plus")
+        brighten(net, args.brighten)
+        made |= {"brightened": args.brighten}
+    save_weights(args.out, net, facts[-1] | made)
+
+
+@torch.no_grad()
+def brighten(net: PlusNet, logit: float) -> None:
+    """Add to what becomes Î: the fifth of the six maps, each made of four channels."""
+    assert net.output_conv.bias is not None
+    net.output_conv.bias[4 * 4 : 5 * 4] += logit
 
 
 if __name__ == "__main__":

@@ -63,6 +63,10 @@ class LowLight:
     colour: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
 
+FULL_LIGHT = LowLight(exposure=1, shot_noise=0, read_noise=0)
+"""Leaves a photo as it is."""
+
+
 def random_low_light(rng: np.random.Generator, brightest: float = 0.1) -> LowLight:
     """Draw conditions for one training photo: noise, mild tints, and a log-uniform exposure.
 

@@ -22,8 +22,8 @@ def write_random(path: Path, experiment: str, seed: int) -> Path:
     return path
 
 
-def average(monkeypatch: pytest.MonkeyPatch, *paths: Path) -> None:
-    monkeypatch.setattr(sys, "argv", ["average_weights.py", *map(str, paths)])
+def average(monkeypatch: pytest.MonkeyPatch, *arguments: Path | str) -> None:
+    monkeypatch.setattr(sys, "argv", ["average_weights.py", *map(str, arguments)])
     runpy.run_path(str(SCRIPT), run_name="__main__")
 
 
@@ -40,6 +40,27 @@ def test_the_mean_of_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     facts = load_weights(out)[2]
     assert facts["seed"] == 2
     assert facts["average_of"] == ["1", "2"]
+
+
+def test_brightening_brightens_the_enhanced_illumination_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = write_random(tmp_path / "a.safetensors", "retinex_plus", 1)
+    average(monkeypatch, tmp_path / "brighter.safetensors", weights, "--brighten", "0.1")
+
+    nets = [load_weights(tmp_path / f"{name}.safetensors")[0] for name in ("a", "brighter")]
+    with torch.inference_mode():
+        before, after = (net(torch.full((1, 3, 16, 16), 0.1)) for net in nets)
+    torch.testing.assert_close(after.reflectance, before.reflectance)
+    torch.testing.assert_close(after.illumination, before.illumination)
+    logits = [stages.enhanced_illumination.logit() for stages in (before, after)]
+    torch.testing.assert_close(logits[1] - logits[0], torch.full_like(logits[0], 0.1))
+
+
+def test_only_plus_can_be_brightened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = write_random(tmp_path / "a.safetensors", "join_ignore_enhance", 1)
+    with pytest.raises(SystemExit):
+        average(monkeypatch, tmp_path / "brighter.safetensors", weights, "--brighten", "0.1")
 
 
 def test_other_networks_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
@@ -14,10 +15,12 @@ import numpy as np
 import onnx
 import pytest
 from PIL import Image
+from skimage import data
 
 import retinex
 from retinex import EXPERIMENTS, Enhancer, ModelError, Stage, inference
 from retinex.device import Device, DeviceError, OpenedModel
+from retinex.evaluation import psnr
 from retinex.experiments import GROUPS
 from retinex.inference import CombinedEnhancer
 from retinex.low_light import LowLight, darken
@@ -397,3 +400,13 @@ def test_experiments_share_their_working_memory() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     first, *_, last = map(float, done.stdout.split())
     assert last < 2 * first, done.stdout
+
+
+@pytest.mark.parametrize("photo", [data.astronaut, data.chelsea, data.coffee])
+def test_a_well_lit_photo_comes_back_nearly_unchanged(photo: Callable[[], Pixels]) -> None:
+    result = retinex.enhance(photo(), device="cpu")
+
+    assert psnr(result.output, photo()) > 30
+    illuminations = (Stage.ILLUMINATION, Stage.ENHANCED_ILLUMINATION)
+    measured, enhanced = (result.stages[stage] for stage in illuminations)
+    assert (enhanced >= measured).all()  # light is only added

@@ -31,7 +31,16 @@ from retinex.datasets import (
     read_photo,
     shorten,
 )
-from retinex.low_light import LowLight, Part, Tints, darken, random_low_light, random_tints, tint
+from retinex.low_light import (
+    FULL_LIGHT,
+    LowLight,
+    Part,
+    Tints,
+    darken,
+    random_low_light,
+    random_tints,
+    tint,
+)
 from retinex.photo import Pixels
 from retinex.thumbnail import THUMBNAIL_SIZE, make_thumbnail
 
@@ -47,6 +56,8 @@ SAME_VIEW_CORRELATION = 0.6
 scene all but four do, most by 0.9 and more; moved by one pixel, they fall by a half."""
 UNCHANGED = 1.0
 """The brightest exposure that dark photos of pairs are replaced with: a normal photo is normal."""
+UNCHANGED_SHARE = 0.25
+"""Of the dark photos so replaced, those that are the normal one: it is to stay as it is."""
 
 MIXING = 1.2
 """Both parameters of the beta distribution that mixed pairs' shares are drawn from."""
@@ -110,7 +121,7 @@ class Variety(NamedTuple):
 
     synthetic: float = 0.0
     """Of pairs whose dark photo is made of the normal one though there is a real one. It is darker
-    by anything from very much to nothing, and both are tinted."""
+    by anything from very much to nothing, in a quarter of them by nothing; both are tinted."""
     exchanged: float = 0.0
     """Of the other pairs, those whose dark photo is replaced by another one of the same view."""
     shuffled: float = 0.0
@@ -249,6 +260,8 @@ def cut(pair: Pair, window: Window, rng: np.random.Generator, variety: Variety =
         return synthesise(pair, window, random_low_light(rng), rng)
     if variety.synthetic and rng.random() < variety.synthetic:
         light = random_low_light(rng, brightest=UNCHANGED)
+        if rng.random() < UNCHANGED_SHARE:
+            light = FULL_LIGHT
         return synthesise(pair, window, light, rng, random_tints(rng))
     dark = pair
     if pair.others and variety.exchanged and rng.random() < variety.exchanged:

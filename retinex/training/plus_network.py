@@ -75,12 +75,13 @@ def compose(photo: Tensor, heads: Tensor) -> RetinexStages:
     """Make the stages of the network's six output channels.
 
     R is measured, S / I, where the network trusts the photo, and painted by the network where the
-    photo is too dark and noisy for that: R = t · S / I + (1 − t) · painted.
+    photo is too dark and noisy for that: R = t · S / I + (1 − t) · painted. Light is only added:
+    Î is I at least, so that what is bright already stays as it is.
     """
     painted, illumination, enhanced_illumination, trust = torch.split(heads, [3, 1, 1, 1], dim=1)
     # Photos are darker than they should become: I starts at 0.12, Î at 0.5.
     illumination = torch.sigmoid(illumination - 2).clamp(min=DARKEST_ILLUMINATION)
-    enhanced_illumination = torch.sigmoid(enhanced_illumination)
+    enhanced_illumination = torch.maximum(torch.sigmoid(enhanced_illumination), illumination)
     trust = torch.sigmoid(trust)
     reflectance = trust * photo / illumination + (1 - trust) * torch.sigmoid(painted)
     output = reflectance * enhanced_illumination
