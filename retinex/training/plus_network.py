@@ -76,7 +76,8 @@ def compose(photo: Tensor, heads: Tensor) -> RetinexStages:
 
     R is measured, S / I, where the network trusts the photo, and painted by the network where the
     photo is too dark and noisy for that: R = t · S / I + (1 − t) · painted. Light is only added:
-    Î is I at least, so that what is bright already stays as it is.
+    Î is I at least, so that what is bright already stays as it is. Where R would be brighter than
+    white, what is too much goes into I and Î, which changes neither product.
     """
     painted, illumination, enhanced_illumination, trust = torch.split(heads, [3, 1, 1, 1], dim=1)
     # Photos are darker than they should become: I starts at 0.12, Î at 0.5.
@@ -84,6 +85,9 @@ def compose(photo: Tensor, heads: Tensor) -> RetinexStages:
     enhanced_illumination = torch.maximum(torch.sigmoid(enhanced_illumination), illumination)
     trust = torch.sigmoid(trust)
     reflectance = trust * photo / illumination + (1 - trust) * torch.sigmoid(painted)
+    excess = reflectance.amax(dim=1, keepdim=True).clamp(min=1)
+    reflectance = reflectance / excess
+    illumination, enhanced_illumination = illumination * excess, enhanced_illumination * excess
     output = reflectance * enhanced_illumination
     return RetinexStages(reflectance, illumination, enhanced_illumination, output)
 
