@@ -12,12 +12,12 @@ from pathlib import Path
 
 import torch
 
-from retinex.training.checkpoints import load_weights, save_weights
+from retinex.training.checkpoints import Facts, load_weights, save_weights
 from retinex.training.plus_network import PlusNet
 
 
 def main() -> None:
-    """Write the mean of the weights, with the facts of those named last."""
+    """Write the mean of the weights, with the facts of those named last and of all."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
     parser.add_argument("weights", type=Path, nargs="+")
@@ -36,7 +36,7 @@ def main() -> None:
     with torch.no_grad():
         for parameters in zip(*(net.parameters() for net in nets), strict=True):
             parameters[-1].copy_(torch.stack(parameters).mean(dim=0))
-    made = {"average_of": [path.stem for path in args.weights]}
+    made: Facts = {"average_of": list(facts)}
     if args.brighten:
         if not isinstance(net, PlusNet):
             parser.error("--brighten is for retinex_plus")

@@ -1,8 +1,7 @@
-"""Draw R, I, Î and the output of an example photo over the epochs of runs of train.py.
+"""Draw R, I, Î and the output of an example photo over the epochs of a run of train.py.
 
-`python results/make_epoch_strip.py runs/join` makes results/join/epochs.webp of its snapshots;
-runs that went on with each other's weights are named in their order. Where Decom-Net is trained
-alone first, Î stays white until Enhance-Net's turn.
+`python results/make_epoch_strip.py runs/join` makes results/join/epochs.webp of its snapshots.
+Where Decom-Net is trained alone first, Î stays white until Enhance-Net's turn.
 """
 
 import argparse
@@ -27,13 +26,13 @@ MOST_COLUMNS = 6
 def main() -> None:
     """Run snapshots from the first epochs to the last on the photo and write the strip."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("runs", type=Path, nargs="+", help="folders that train.py wrote")
-    runs: list[Path] = parser.parse_args().runs
+    parser.add_argument("run", type=Path, help="folder that train.py wrote")
+    run: Path = parser.parse_args().run
     # Names sort by phase, decom before enhance, and by epoch.
-    snapshots = [path for run in runs for path in sorted(run.glob("snapshots/*.safetensors"))]
+    snapshots = sorted(run.glob("snapshots/*.safetensors"))
     if not snapshots:
-        parser.error(f"there are no snapshots in {', '.join(map(str, runs))}")
-    path = FOLDER / runs[-1].name / "epochs.webp"
+        parser.error(f"there are no snapshots in {run}")
+    path = FOLDER / run.name / "epochs.webp"
     path.parent.mkdir(parents=True, exist_ok=True)
     draw_strip(spread(snapshots)).save(path, quality=75)
 

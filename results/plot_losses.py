@@ -1,47 +1,77 @@
-"""Make losses.webp of every log.csv below `results/<experiment>`. Needs matplotlib."""
+"""Make losses.webp of the log.csv files in this folder. Needs matplotlib."""
 
 import csv
 from pathlib import Path
+from typing import NamedTuple
 
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 
 FOLDER = Path(__file__).parent
-LOSSES = {"decom": "Decom-Net", "enhance": "Enhance-Net", "plus": "PlusNet"}
+COLUMNS = 3
 
 Row = dict[str, str]
 
 
+class Panel(NamedTuple):
+    """A part of the figure.
+
+    Attributes:
+        title: what its runs have in common.
+        loss: the loss that is drawn, as log.csv's columns name it.
+        runs: glob pattern of the runs' folders.
+        end_to_end: each run goes on from what the ones before made.
+    """
+
+    title: str
+    loss: str
+    runs: str
+    end_to_end: bool = False
+
+
+PANELS = (
+    Panel("Decom-Net, as released", "decom", "*"),
+    Panel("Enhance-Net, as released", "enhance", "*"),
+    Panel("PlusNet: runs end to end, loss changed at 2", "plus", "retinex_plus/*", True),
+    Panel("Decom-Net, 200 epochs", "decom", "long/*"),
+    Panel("Enhance-Net, 200 epochs", "enhance", "long/*"),
+    Panel("Enhance-Net, StepLR and ReduceLROnPlateau", "enhance", "schedules/*"),
+)
+
+
 def main() -> None:
-    """Draw one panel a loss, with a line a run."""
-    paths = sorted(FOLDER.rglob("log.csv"))
-    logs = {str(path.parent.relative_to(FOLDER)): read_log(path) for path in paths}
-    figure, panels = pyplot.subplots(1, len(LOSSES), figsize=(12, 6), layout="constrained")
+    """Draw all panels."""
+    rows = -(-len(PANELS) // COLUMNS)
+    figure, axes = pyplot.subplots(rows, COLUMNS, figsize=(13, 4 * rows), layout="constrained")
     figure.suptitle("Losses in validation (solid) and training (dotted)")
-    for panel, (loss, title) in zip(panels, LOSSES.items(), strict=True):
-        draw_panel(panel, loss, logs)
-        panel.set(title=title, xlabel="epoch", yscale="log")
-        panel.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), fontsize="small")
+    for panel, drawn in zip(PANELS, axes.flat, strict=True):
+        draw_panel(drawn, panel)
     figure.savefig(FOLDER / "losses.webp", dpi=100)
+
+
+def draw_panel(axes: Axes, panel: Panel) -> None:
+    """Draw how the panel's loss fell in each of its runs that has it."""
+    done = 0
+    for number, path in enumerate(sorted(FOLDER.glob(f"{panel.runs}/log.csv"))):
+        rows = [row for row in read_log(path) if row[f"train_{panel.loss}"]]
+        if not rows:
+            continue
+        axes.plot([], [], f"C{number}", label=path.parent.name)
+        for kind, style in (("val", "solid"), ("train", "dotted")):
+            epochs = [done + int(row["epoch"]) for row in rows]
+            losses = [float(row[f"{kind}_{panel.loss}"]) for row in rows]
+            axes.plot(epochs, losses, f"C{number}", linestyle=style)
+        if panel.end_to_end:
+            done += len(rows)
+    axes.set_title(panel.title, fontsize="medium")
+    axes.set(xlabel="epoch", yscale="log")
+    axes.legend(fontsize="small")
 
 
 def read_log(path: Path) -> list[Row]:
     """Read the log that train.py wrote."""
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
-
-
-def draw_panel(panel: Axes, loss: str, logs: dict[str, list[Row]]) -> None:
-    """Draw how `loss` fell in each run that has it; runs on all pairs have no validation."""
-    for number, (experiment, rows) in enumerate(logs.items()):
-        rows = [row for row in rows if row[f"train_{loss}"]]
-        if not rows:
-            continue
-        panel.plot([], [], f"C{number}", label=experiment)
-        for kind, style in (("val", "solid"), ("train", "dotted")):
-            losses = {int(row["epoch"]): row[f"{kind}_{loss}"] for row in rows}
-            drawn = {epoch: float(value) for epoch, value in losses.items() if value}
-            panel.plot(drawn.keys(), drawn.values(), f"C{number}", linestyle=style)
 
 
 if __name__ == "__main__":
