@@ -19,7 +19,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import (
     NoModel,
 )
 
-from retinex.device import Device, DeviceError, open_model
+from retinex.device import Device, DeviceError, check_not_black, open_model
 from retinex.experiments import EXPERIMENTS
 from retinex.photo import Photo, PhotoSource, Pixels, open_photo
 from retinex.stages import COMPUTED_STAGES, Stage
@@ -29,11 +29,9 @@ MODELS_FOLDER = Path(__file__).parent.parent / "onnx_models"
 DEFAULT_EXPERIMENT = "retinex_plus"
 """The one whose pictures are closest to their references, and the fastest."""
 
-TILE = 512
-"""Longest side of what a tile within a photo contributes to it, in pixels."""
-TILE_OF_FAR_SIGHT = 1024
-"""The same for networks that see further than an eighth of `TILE`: the photo around a tile is
-computed, too, and should be little."""
+TILE = 1024
+"""Longest side of what a tile within a photo contributes to it, in pixels: the photo around a tile
+is computed, too, and should be little."""
 
 Progress = Callable[[int, int], None]
 """Called with the tiles done and the number of tiles; an exception it raises ends the run."""
@@ -225,6 +223,8 @@ class CombinedEnhancer:
         opened = self._opened  # which another thread may replace
         try:
             outputs: list[Pixels] = opened.session.run(names, inputs)
+            if opened.device is not Device.CPU:
+                check_not_black(inputs["image"], outputs)
             return outputs
         except Exception as error:  # a GPU without enough memory, for one; each has its own kinds
             if opened.device is Device.CPU:
@@ -280,16 +280,15 @@ def split_into_tiles(height: int, width: int, halo: int, stride: int) -> Iterato
 
     Equal sizes let a GPU choose its algorithms once a photo.
     """
-    side = TILE if 8 * halo <= TILE else TILE_OF_FAR_SIGHT
-    for rows, core_rows, inside_rows in _split(height, side, halo, stride):
-        for columns, core_columns, inside_columns in _split(width, side, halo, stride):
+    for rows, core_rows, inside_rows in _split(height, halo, stride):
+        for columns, core_columns, inside_columns in _split(width, halo, stride):
             yield Tile(rows, columns, (core_rows, core_columns), (inside_rows, inside_columns))
 
 
-def _split(size: int, side: int, halo: int, stride: int) -> Iterator[tuple[slice, slice, slice]]:
+def _split(size: int, halo: int, stride: int) -> Iterator[tuple[slice, slice, slice]]:
     """Yield one axis of each tile: what is seen, what is used, and the latter within the former."""
     inner = size - 2 * halo  # the first and the last tile have no halo at the photo's edge
-    count = max(1, -(-inner // side))
+    count = max(1, -(-inner // TILE))
     step = max(1, -(-inner // (count * stride))) * stride
     count = max(1, -(-inner // step))  # fewer where rounding up covers more
     length = step + 2 * halo + size % stride  # the last tile, too, has to start on the grid

@@ -38,8 +38,14 @@ class FakeCuda(onnxruntime.InferenceSession):
 
     asked: ClassVar[list[list[Any]]] = []
 
-    def __init__(self, path: Path, options: onnxruntime.SessionOptions, providers: list[Any]):
-        super().__init__(path, options, providers=[CPU_PROVIDER])
+    def __init__(
+        self,
+        path: Path,
+        options: onnxruntime.SessionOptions,
+        providers: list[Any],
+        **fallback: Any,
+    ):
+        super().__init__(path, options, providers=[CPU_PROVIDER], **fallback)
         self.asked.append(providers)
         self.wants_cuda = providers != [CPU_PROVIDER]
 
@@ -79,8 +85,8 @@ class _FailingKernels:
 class FallingBackAtRun(FakeCuda):
     """A session that onnxruntime moves to the CPU, with a print, when its first run fails."""
 
-    def __init__(self, path: Path, options: onnxruntime.SessionOptions, providers: list[Any]):
-        super().__init__(path, options, providers)
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
         if self.wants_cuda:
             self._sess = _FailingKernels(self._sess)
 
@@ -97,12 +103,23 @@ class BlackCuda(FakeCuda):
         return [*others, output * 0 if self.wants_cuda else output]
 
 
+class WrongCuda(FakeCuda):
+    """A GPU that computes nonsense."""
+
+    def run(self, *args: Any, **kwargs: Any) -> Any:
+        outputs = super().run(*args, **kwargs)
+        return [255 - output for output in outputs] if self.wants_cuda else outputs
+
+
 @pytest.fixture(autouse=True)
 def forget_the_machine() -> Iterator[None]:
     FakeCuda.asked.clear()
-    device.why_not_cuda.cache_clear()
+    caches = (device.why_not_cuda, device._preload_cuda_libraries)
+    for known in caches:
+        known.cache_clear()
     yield
-    device.why_not_cuda.cache_clear()
+    for known in caches:
+        known.cache_clear()
 
 
 @pytest.fixture
@@ -114,7 +131,12 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     monkeypatch.setattr(device, "_has_nvidia_gpu", lambda: True)
     monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: None)
     monkeypatch.setattr(onnxruntime, "InferenceSession", FakeCuda)
+    monkeypatch.setattr(device, "_time_run", lambda session: 1 if on_cuda(session) else 2)
     return monkeypatch
+
+
+def on_cuda(session: onnxruntime.InferenceSession) -> bool:
+    return session.get_providers()[0] == CUDA_PROVIDER
 
 
 def runs(opened: device.OpenedModel) -> bool:
@@ -170,22 +192,61 @@ def test_gpu_that_fails(
 
 @pytest.mark.parametrize("wanted", [Device.AUTO, Device.CUDA])
 def test_gpu_that_works(gpu: pytest.MonkeyPatch, wanted: Device) -> None:
-    preloaded_before: list[int] = []
-    gpu.setattr(onnxruntime, "preload_dlls", lambda: preloaded_before.append(len(FakeCuda.asked)))
+    asked_before: list[list[Any]] = []
+    gpu.setattr(onnxruntime, "preload_dlls", lambda: asked_before.extend(FakeCuda.asked))
     opened = open_model(MODEL, wanted)
     assert (opened.device, opened.reason) == (Device.CUDA, "")
-    assert preloaded_before == [0], "the CUDA libraries must be loaded before the session"
-    [[(first, options), second]] = FakeCuda.asked
+    assert all(asked == [CPU_PROVIDER] for asked in asked_before), "libraries come first"
+    ((first, options), second), *_ = (asked for asked in FakeCuda.asked if len(asked) == 2)
     assert (first, second) == (CUDA_PROVIDER, CPU_PROVIDER)
     assert options["cudnn_conv_algo_search"] == "HEURISTIC"
     assert options["arena_extend_strategy"] == "kSameAsRequested"
+    assert options["use_tf32"] == "0"
+
+
+def test_missing_cuda_libraries_are_named_and_looked_for_once(
+    gpu: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    looked: list[None] = []
+
+    def preload() -> None:
+        looked.append(None)
+        print("Failed to load libcublasLt.so.13")
+
+    gpu.setattr(onnxruntime, "preload_dlls", preload)
+    gpu.setattr(onnxruntime, "InferenceSession", SilentlyOnCpu)
+    reasons = {open_model(MODEL, Device.AUTO).reason for _ in range(2)}
+    assert len(reasons) == 1 and "libcublasLt.so.13" in reasons.pop()
+    assert len(looked) == 1
+    assert capsys.readouterr().out == ""
+
+
+def test_gpu_that_is_slower_than_the_cpu(gpu: pytest.MonkeyPatch) -> None:
+    gpu.setattr(device, "_time_run", lambda session: 2 if on_cuda(session) else 1)
+    opened = open_model(MODEL, Device.AUTO)
+    assert opened.device is Device.CPU
+    assert "CUDA is slower" in opened.reason
+    assert open_model(MODEL, Device.CUDA).device is Device.CUDA
+
+
+def test_gpu_whose_pictures_are_wrong(gpu: pytest.MonkeyPatch) -> None:
+    gpu.setattr(onnxruntime, "InferenceSession", WrongCuda)
+    opened = open_model(MODEL, Device.AUTO)
+    assert opened.device is Device.CPU
+    assert "CUDA's pictures are wrong" in opened.reason
 
 
 class FakeOpenVino(onnxruntime.InferenceSession):
     """A session that runs on the CPU and reports OpenVINO if its options ask for it."""
 
-    def __init__(self, path: Path, options: "Options", providers: list[Any] | None = None):
-        super().__init__(path, options, providers=[CPU_PROVIDER])
+    def __init__(
+        self,
+        path: Path,
+        options: "Options",
+        providers: list[Any] | None = None,
+        **fallback: Any,
+    ):
+        super().__init__(path, options, providers=[CPU_PROVIDER], **fallback)
         self.wants_openvino = options.devices == ["a CPU that OpenVINO knows"]
         if self.wants_openvino and self.get_overridable_initializers():
             raise RuntimeError("OpenVINO input has no ONNX binding")  # as the real one

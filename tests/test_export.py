@@ -17,14 +17,17 @@ import retinex.inference
 from retinex.experiments import EXPERIMENTS, Mode
 from retinex.photo import Pixels
 from retinex.thumbnail import make_thumbnail
+from retinex.training import portable
 from retinex.training.checkpoints import load_weights, save_weights
 from retinex.training.onnx_export import (
     export_onnx,
     largest_activation,
     receptive_radius,
     run_in_torch,
+    run_portable,
     to_half,
 )
+from retinex.training.portable import build_portable, to_photo
 from retinex.training.rewrites import rewrite
 
 REPOSITORY = Path(__file__).parent.parent
@@ -158,7 +161,6 @@ def test_tiles_equal_one_pass(
     tiles: list[int] = []
 
     monkeypatch.setattr(retinex.inference, "TILE", 64)
-    monkeypatch.setattr(retinex.inference, "TILE_OF_FAR_SIGHT", 64)
     tiled = enhancer.enhance(photo, progress=lambda done, of: tiles.append(of))
 
     assert len(tiles) > 1
@@ -216,6 +218,22 @@ def test_released_weights_can_be_exported_in_half_precision(tmp_path: Path, name
 
     assert script["largest_difference"](net, tmp_path / "half.onnx") <= script["TOLERANCE_OF_HALF"]
     script["check_range"](net, Path("weights"))  # raises an error where float16 would overflow
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_released_weights_in_half_precision_give_the_same_pictures(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Layer by layer in float16, as on a GPU; onnxruntime's CPU provider computes in float32."""
+    net, _, _ = load_weights(REPOSITORY / "checkpoints" / f"{name}.safetensors")
+    dark = retinex.open_photo(REPOSITORY / "examples" / "coffee.jpg").rgb[100:196, 100:228]
+    photos = np.stack([dark, (dark * (255 / dark.max())).astype(np.uint8)])
+    in_single = run_in_torch(net, photos)
+    monkeypatch.setattr(portable, "to_photo", lambda image: to_photo(image).half())
+    with torch.inference_mode():
+        in_half = run_portable(build_portable(rewrite(net)).half(), photos)
+    for ours, reference in zip(in_half, in_single, strict=True):
+        assert difference(ours, reference) <= 2
 
 
 def test_half_precision_is_refused_where_values_would_overflow(

@@ -32,7 +32,6 @@ GRAY_STAGES = {Stage.ILLUMINATION, Stage.ENHANCED_ILLUMINATION}
 @pytest.fixture
 def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inference, "TILE", 64)
-    monkeypatch.setattr(inference, "TILE_OF_FAR_SIGHT", 64)
 
 
 class OutOfMemory:
@@ -74,6 +73,29 @@ def test_cpu_takes_over_where_the_fastest_device_fails(together: tuple[str, ...]
     assert "CUDA failed" in result.device_reason
     assert "failed to allocate memory" in result.device_reason
     assert result.output.mean() > photo.mean()
+
+
+class Overflowing(OutOfMemory):
+    """A session in float16 that can't hold the numbers of bright photos."""
+
+    def run(self, names: list[str], inputs: dict[str, Pixels]) -> list[Pixels]:
+        stages: list[Pixels] = self._session.run(names, inputs)
+        return [stage * 0 for stage in stages] if inputs["image"].max() > 200 else stages
+
+
+def test_cpu_takes_over_where_float16_overflows(monkeypatch: pytest.MonkeyPatch) -> None:
+    on_cpu = inference.open_model(inference.MODELS_FOLDER / "join_ignore_enhance.onnx", Device.CPU)
+    in_half = OpenedModel(Overflowing(on_cpu.session), Device.CUDA)
+    monkeypatch.setattr(
+        inference, "open_model", lambda _, device: on_cpu if device is Device.CPU else in_half
+    )
+    enhancer = Enhancer("join_ignore_enhance")
+    assert enhancer.enhance(make_dark(20, 30)).device is Device.CUDA
+    assert enhancer.enhance(np.zeros((8, 9, 3), np.uint8)).device is Device.CUDA
+    with pytest.warns(RuntimeWarning, match="black"):
+        result = enhancer.enhance(np.full((20, 30, 3), 255, np.uint8))
+    assert result.device is Device.CPU
+    assert result.output.any()
 
 
 @pytest.mark.usefixtures("small_gpu")
@@ -293,7 +315,7 @@ def test_memory_is_that_of_a_tile() -> None:
     code = (
         "import numpy, retinex\n"
         "from retinex import inference\n"
-        "inference.TILE = inference.TILE_OF_FAR_SIGHT = 128\n"
+        "inference.TILE = 128\n"
         "for side in (448, 1088):  # tiles of 320 pixels\n"
         "    result = retinex.enhance(numpy.zeros((side, side, 3), numpy.uint8), device='cpu')\n"
         "    print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])\n"
