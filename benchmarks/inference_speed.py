@@ -7,8 +7,9 @@ of threads; the median of the ratios within a turn counts. The last columns are 
 is from that of onnxruntime on the CPU, in steps of 255; PyTorch's is at the photo's border, which
 the exported networks see mirrored.
 
-The last line is of all experiments on one photo as the demo runs them, those with one Decom-Net as
-one, against one after the other.
+A line below tells what share of the networks' time denoising their reflectance takes. The last line
+is of all experiments on one photo as the demo runs them, those with one Decom-Net as one, against
+one after the other.
 """
 
 import argparse
@@ -20,7 +21,7 @@ import torch
 from PIL import Image
 from timing import time_in_turns
 
-from retinex import Device, DeviceError, Enhancer, ModelError, open_photo
+from retinex import Adjustments, Device, DeviceError, Enhancer, ModelError, adjust, open_photo
 from retinex.device import usable_cores
 from retinex.experiments import EXPERIMENTS, GROUPS
 from retinex.inference import MODELS_FOLDER, CombinedEnhancer
@@ -53,7 +54,24 @@ def main() -> None:
                 f"{experiment:20} {name:24} {np.median(times):7.3f} s {ratio:6.2f}× "
                 f"largest {difference.max():3} mean {difference.mean():.3f}"
             )
+        print(describe_denoising(experiment, photo, args.turns))
     print(describe_groups(photo, args.turns))
+
+
+def describe_denoising(experiment: str, photo: Pixels, turns: int) -> str:
+    """Time a denoised adjustment against the networks."""
+    enhancer = Enhancer(experiment, Device.CPU)
+    enhancement = enhancer.enhance(photo)
+    denoised = Adjustments(denoise=1)
+    seconds = time_in_turns(
+        {
+            "networks": lambda: enhancer.enhance(photo),
+            "denoising": lambda: adjust(enhancement, denoised),
+        },
+        turns,
+    )
+    share = np.median(np.array(seconds["denoising"]) / seconds["networks"])
+    return f"{experiment:20} {'denoising':24} {np.median(seconds['denoising']):7.3f} s {share:6.0%}"
 
 
 def describe_groups(photo: Pixels, turns: int) -> str:
@@ -101,6 +119,8 @@ def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description="Compare onnxruntime's speed with PyTorch's.")
     names = [name for name in EXPERIMENTS if Path(f"checkpoints/{name}.safetensors").is_file()]
+    if not names:
+        parser.error("there are no checkpoints/*.safetensors; run this in the project's folder")
     parser.add_argument("--experiment", nargs="+", default=names, choices=names)
     parser.add_argument("--size", type=int, nargs=2, default=(400, 600), metavar=("H", "W"))
     parser.add_argument("--turns", type=int, default=5)

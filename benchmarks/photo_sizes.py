@@ -1,9 +1,9 @@
 """Time and memory of one photo in a fresh process, by its size.
 
 For each size, a process imports the package, opens the networks and enhances one photo; it reports
-seconds of each of these steps, seconds per megapixel and its resident memory at its peak. Memory
-includes the photo (held twice: the array and the decoded photo) and all its stages, 14 bytes a
-pixel.
+seconds of each of these steps and of all, seconds per megapixel, its resident memory at its peak
+and the device that the networks ran on. Memory includes the photo (held twice: the array and the
+decoded photo) and all its stages, 14 bytes a pixel.
 """
 
 import argparse
@@ -16,21 +16,24 @@ from pathlib import Path
 def main() -> None:
     """Enhance a photo of each size, each in a new process, and print a table."""
     args = parse_arguments()
-    print("megapixels   import     open  enhance  s/megapixel  peak memory")
+    print("megapixels   import     open  enhance      all  s/megapixel  peak memory  device")
     for megapixels in args.megapixels:
         with multiprocessing.get_context("spawn").Pool(1) as pool:
-            imported, opened, enhanced, peak = pool.apply(
+            *steps, peak, device = pool.apply(
                 enhance_once, (megapixels, args.experiment, args.device)
             )
+        seconds = "".join(f"{step:7.2f} s" for step in (*steps, sum(steps)))
         print(
-            f"{megapixels:10.2f} {imported:6.2f} s {opened:6.2f} s {enhanced:6.2f} s "
-            f"{enhanced / megapixels:12.2f} {peak / 1e9:9.2f} GB",
+            f"{megapixels:10.2f}{seconds} {steps[-1] / megapixels:12.2f} {peak / 1e9:9.2f} GB  "
+            f"{device}",
             flush=True,
         )
 
 
-def enhance_once(megapixels: float, experiment: str, device: str) -> tuple[float, ...]:
-    """Return seconds to import, open and enhance, and bytes of memory at the peak."""
+def enhance_once(
+    megapixels: float, experiment: str, device: str
+) -> tuple[float, float, float, int, str]:
+    """Return seconds to import, open and enhance, bytes of memory at the peak, and the device."""
     started = time.perf_counter()
     import retinex
 
@@ -42,8 +45,9 @@ def enhance_once(megapixels: float, experiment: str, device: str) -> tuple[float
 
     height, width = round((megapixels * 2e6 / 3) ** 0.5), round((megapixels * 3e6 / 2) ** 0.5)
     photo = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    seconds = enhancer.enhance(photo).seconds
-    return imported - started, opened - imported, seconds, peak_memory()
+    enhancement = enhancer.enhance(photo)
+    times = imported - started, opened - imported, enhancement.seconds
+    return *times, peak_memory(), enhancement.device.label
 
 
 def peak_memory() -> int:
