@@ -8,7 +8,7 @@ contains is described in retinex/training/onnx_export.py.
 
 import argparse
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ import onnxruntime
 
 from retinex.photo import Pixels
 from retinex.training.build import Network
-from retinex.training.checkpoints import CheckpointError, load_weights
+from retinex.training.checkpoints import CheckpointError, load_weights, read_safetensors
 from retinex.training.onnx_export import export_onnx, largest_activation, run_in_torch
 
 CHECKED_SHAPES = ((1, 1, 1), (1, 7, 5), (2, 33, 47), (1, 101, 200))
@@ -35,6 +35,7 @@ def main() -> None:
     paths = args.weights or sorted(Path("checkpoints").glob("*.safetensors"))
     if not paths:
         raise SystemExit("export_onnx.py: no checkpoints/*.safetensors; train with train.py first")
+    check_targets(paths)
     print(f"{'file':44} largest difference to PyTorch (of 255)")
     failed = False
     tolerance = TOLERANCE_OF_HALF if args.fp16 else TOLERANCE
@@ -47,6 +48,19 @@ def main() -> None:
         print(f"{file!s:44} {difference}", flush=True)
     if failed:
         raise SystemExit("export_onnx.py: an ONNX file computes something else than PyTorch")
+
+
+def check_targets(paths: Sequence[Path]) -> None:
+    """End the program if two checkpoints are of one experiment: they would become one file."""
+    try:
+        experiments = [read_safetensors(path)[1] for path in paths]
+    except CheckpointError as error:
+        raise SystemExit(f"export_onnx.py: {error}") from error
+    if twice := {name for name in experiments if experiments.count(name) > 1}:
+        raise SystemExit(
+            f"export_onnx.py: several of these are weights of {', '.join(sorted(twice))}; export "
+            "one of an experiment at a time"
+        )
 
 
 def export(weights: Path, folder: Path, fp16: bool, tolerance: int) -> tuple[Path, int]:

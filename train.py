@@ -27,6 +27,7 @@ from retinex.training.checkpoints import (
     load_decom,
     load_state,
     load_weights_of,
+    restore_random,
     save_state,
     save_weights,
     write_atomically,
@@ -56,7 +57,7 @@ from retinex.training.precision import (
     training_device,
 )
 from retinex.training.schedules import Schedule, build_schedule, step_schedule
-from retinex.training.trackers import NoTracker, Tracker, TrackerError, TrackerName, start_tracker
+from retinex.training.trackers import Tracker, TrackerError, TrackerName, start_tracker
 
 STATE_FILE = "last.pt"
 GRID_PHOTOS = 3
@@ -153,54 +154,71 @@ def main() -> None:
         train(args)
     except (CheckpointError, DatasetError, TrackerError) as error:
         raise SystemExit(f"train.py: {error}") from error
+    except KeyboardInterrupt as error:
+        raise SystemExit(
+            "train.py: interrupted; --resume continues after the last epoch"
+        ) from error
 
 
 def train(args: argparse.Namespace) -> None:
     """Train every phase of the experiment and release its weights into the run's folder."""
-    run = start_run(args)
+    saved = find_state(args.out / args.experiment.name / STATE_FILE, args.resume)
+    run = start_run(args, saved)
     phases = phases_of(run.experiment)
     if args.decom is not None:
         phases.remove(Phase.DECOM)
-    saved = resume(run) if run.state_path.exists() else None
     if saved is not None:
         phases = phases[phases.index(Phase(saved["phase"])) :]
-    run.tracker = start_tracker(args.tracker, run.experiment.name, run.folder, settings_of(args))
-    for phase in phases:
-        train_phase(run, phase, saved)
-        saved = None
-    run.tracker.finish()
+    try:
+        for phase in phases:
+            train_phase(run, phase, saved)
+            saved = None
+    finally:  # trackers hold records back
+        run.tracker.finish()
     weights = run.folder / f"{run.experiment.name}.safetensors"
     save_weights(weights, run.released, describe(run))
     print(f"trained weights: {weights}\nnext: python export_onnx.py {weights}")
 
 
-def start_run(args: argparse.Namespace) -> Run:
-    """Load the pairs and build the network to begin with; a run that is resumed has its own."""
+def find_state(path: Path, resume: bool) -> dict[str, Any] | None:
+    """Read the state to resume from; None for a run that begins."""
+    if not path.exists():
+        return None
+    if not resume:
+        raise CheckpointError(
+            f"{path.parent} holds a run: continue it with --resume or change --out"
+        )
+    return load_state(path)
+
+
+def start_run(args: argparse.Namespace, saved: dict[str, Any] | None) -> Run:
+    """Load the pairs and the network: a new one, or where `saved` left it."""
     experiment: Experiment = args.experiment
     folder: Path = args.out / experiment.name
-    resuming = (folder / STATE_FILE).exists()
-    if resuming and not args.resume:
-        raise CheckpointError(f"{folder} holds a run: continue it with --resume or change --out")
     pairs = load_pairs(args.data, args.photos)
     check_crop(pairs, args.crop)
     training, validation = split_by_scene(pairs, args.val_share, args.seed)
     if args.exchanged:
         training = find_others(training)
     device = training_device()
-    # In the settings as what it turned out to be: a run is resumed in the same format.
-    if resuming and args.precision is Precision.AUTO:
-        args.precision = saved_precision(folder / STATE_FILE)
+    # In the settings as what it turned out to be: timing may choose another one now.
+    if saved is not None and args.precision is Precision.AUTO:
+        args.precision = Precision(saved["settings"]["precision"])
     args.precision = precision = resolve_precision(args.precision, device)
     args.pairs = len(pairs)
     torch.manual_seed(args.seed)
-    net = build_network(experiment) if resuming else first_network(args)
+    if saved is None:
+        net = first_network(args)
+    else:
+        check_settings(folder, settings_of(args), saved["settings"])
+        net = build_network(experiment)
     # PyTorch's types leave memory formats out.
     net.to(device, memory_format=memory_format_for(precision))  # type: ignore[call-overload]
     print(
         f"{experiment.name}: {len(training)} training and {len(validation)} validation pairs, "
         f"{device.type}, {precision}; everything goes into {folder}"
     )
-    return Run(
+    run = Run(
         args=args,
         experiment=experiment,
         folder=folder,
@@ -212,13 +230,29 @@ def start_run(args: argparse.Namespace) -> Run:
         training=training,
         validation=validation,
         rng=np.random.default_rng(args.seed),
-        tracker=NoTracker(),
+        tracker=start_tracker(args.tracker, experiment.name, folder, settings_of(args)),
     )
+    if saved is not None:
+        restore(run, saved)
+    return run
 
 
-def saved_precision(state: Path) -> Precision:
-    """Return the number format of the run that `state` is of: timing may choose another one now."""
-    return Precision(load_state(state, np.random.default_rng())["settings"]["precision"])
+def check_settings(folder: Path, settings: dict[str, Any], before: dict[str, Any]) -> None:
+    """Raise `CheckpointError` if a run would be resumed with other settings than `before`."""
+    # Those of an earlier release may lack some.
+    changed = [name for name in settings if name in before and settings[name] != before[name]]
+    if changed:
+        former = ", ".join(f"{name} {before[name]}" for name in changed)
+        raise CheckpointError(f"{folder} was started with {former}; resume it with the same")
+
+
+def restore(run: Run, saved: dict[str, Any]) -> None:
+    """Put `run` where it was when its state was saved."""
+    run.net.load_state_dict(saved["net"])
+    run.averaged.load_state_dict(saved["averaged"])
+    run.log = saved["log"]
+    restore_random(saved, run.rng)
+    print(f"resuming after {saved['phase']} epoch {saved['epoch']}")
 
 
 def first_network(args: argparse.Namespace) -> Network:
@@ -245,22 +279,6 @@ def settings_of(args: argparse.Namespace) -> dict[str, Any]:
         elif name not in NO_INFLUENCE:
             settings[name] = str(value) if isinstance(value, StrEnum) else value
     return settings
-
-
-def resume(run: Run) -> dict[str, Any]:
-    """Put `run` where it was when its state was written; return that state."""
-    saved = load_state(run.state_path, run.rng)
-    settings = settings_of(run.args)
-    before = saved["settings"]  # of an earlier release, which may lack some
-    changed = [name for name in settings if name in before and settings[name] != before[name]]
-    if changed:
-        former = ", ".join(f"{name} {before[name]}" for name in changed)
-        raise CheckpointError(f"{run.folder} was started with {former}; resume it with the same")
-    run.net.load_state_dict(saved["net"])
-    run.averaged.load_state_dict(saved["averaged"])
-    run.log = saved["log"]
-    print(f"resuming after {saved['phase']} epoch {saved['epoch']}")
-    return saved
 
 
 def train_phase(run: Run, phase: Phase, saved: dict[str, Any] | None) -> None:

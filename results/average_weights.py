@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from retinex.training.checkpoints import Facts, load_weights, save_weights
+from retinex.training.checkpoints import CheckpointError, Facts, load_weights, save_weights
 from retinex.training.plus_network import PlusNet
 
 
@@ -29,19 +29,21 @@ def main() -> None:
         help="added to PlusNet's Î before the sigmoid: 0.1 makes 0.5 of it 0.525 (default 0)",
     )
     args = parser.parse_args()
-    nets, experiments, facts = zip(*map(load_weights, args.weights), strict=True)
+    try:
+        nets, experiments, facts = zip(*map(load_weights, args.weights), strict=True)
+    except CheckpointError as error:
+        parser.error(str(error))
     if len(set(experiments)) > 1:
         parser.error("these are weights of different experiments")
     net = nets[-1]
     with torch.no_grad():
         for parameters in zip(*(net.parameters() for net in nets), strict=True):
             parameters[-1].copy_(torch.stack(parameters).mean(dim=0))
-    made: Facts = {"average_of": list(facts)}
+    made: Facts = {"average_of": list(facts), "brightened": args.brighten}
     if args.brighten:
         if not isinstance(net, PlusNet):
             parser.error("--brighten is for retinex_plus")
         brighten(net, args.brighten)
-        made |= {"brightened": args.brighten}
     save_weights(args.out, net, facts[-1] | made)
 
 

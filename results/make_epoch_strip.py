@@ -1,7 +1,7 @@
 """Draw R, I, Î and the output of an example photo over the epochs of a run of train.py.
 
-`python results/make_epoch_strip.py runs/join` makes results/join/epochs.webp of its snapshots.
-Where Decom-Net is trained alone first, Î stays white until Enhance-Net's turn.
+`python results/make_epoch_strip.py runs/join results/join` makes results/join/epochs.webp of its
+snapshots. Where Decom-Net is trained alone first, Î stays white until Enhance-Net's turn.
 """
 
 import argparse
@@ -18,8 +18,7 @@ from retinex.stages import COMPUTED_STAGES
 from retinex.training.checkpoints import load_weights
 from retinex.training.grids import run_stages
 
-FOLDER = Path(__file__).parent
-PHOTO = FOLDER.parent / "examples" / "astronaut.jpg"
+PHOTO = Path(__file__).parent.parent / "examples" / "astronaut.jpg"
 MOST_COLUMNS = 6
 
 
@@ -27,14 +26,14 @@ def main() -> None:
     """Run snapshots from the first epochs to the last on the photo and write the strip."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path, help="folder that train.py wrote")
-    run: Path = parser.parse_args().run
+    parser.add_argument("out", type=Path, help="folder that epochs.webp is written into")
+    args = parser.parse_args()
     # Names sort by phase, decom before enhance, and by epoch.
-    snapshots = sorted(run.glob("snapshots/*.safetensors"))
+    snapshots = sorted(args.run.glob("snapshots/*.safetensors"))
     if not snapshots:
-        parser.error(f"there are no snapshots in {run}")
-    path = FOLDER / run.name / "epochs.webp"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draw_strip(spread(snapshots)).save(path, quality=75)
+        parser.error(f"there are no snapshots in {args.run}")
+    args.out.mkdir(parents=True, exist_ok=True)
+    draw_strip(spread(snapshots)).save(args.out / "epochs.webp", quality=75)
 
 
 def spread(snapshots: list[Path]) -> list[Path]:

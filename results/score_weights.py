@@ -9,7 +9,6 @@ Needs `pip install scikit-learn`, for two of those.
 import argparse
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -20,7 +19,7 @@ from retinex.evaluation import psnr, psnr_gt_mean, ssim
 from retinex.low_light import LowLight, darken
 from retinex.photo import Pixels
 from retinex.training.build import Network
-from retinex.training.checkpoints import load_weights
+from retinex.training.checkpoints import Facts, load_weights
 from retinex.training.onnx_export import run_in_torch
 from retinex.training.pairs import load_pairs, split_by_scene
 
@@ -43,7 +42,7 @@ def main() -> None:
     print(f"{len(held_out)} photos held out: PSNR, with the mean, SSIM |{shares}")
     for path in args.weights:
         net, _, facts = load_weights(path)
-        check_held_out(path, facts["settings"], len(pairs))
+        check_held_out(path, facts, len(pairs))
         scores = score(net, [(pair.low, pair.high) for pair in held_out if pair.low is not None])
         darkened = [
             score(net, [(darken_evenly(photo, share), photo) for photo in photos])[1]
@@ -53,11 +52,14 @@ def main() -> None:
         print("{:.2f} {:.2f} {:.3f} |{} {}".format(*scores, shown, path), flush=True)
 
 
-def check_held_out(path: Path, settings: dict[str, Any], pairs: int) -> None:
-    """End the program if the network was trained on what it would be scored on.
+def check_held_out(path: Path, facts: Facts, pairs: int) -> None:
+    """End the program if a network, or one averaged with it, has seen what it is to be scored on.
 
-    What it began with (`--start`) is not looked at.
+    What they began with (`--start`) is not looked at.
     """
+    for part in facts.get("average_of", []):
+        check_held_out(path, part, pairs)
+    settings = facts["settings"]
     if (settings["val_share"], settings["seed"], settings["pairs"]) != (VAL_SHARE, SEED, pairs):
         raise SystemExit(
             f"{path} comes from a run with other data, or another --val_share or --seed, which "

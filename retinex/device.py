@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
+from onnxruntime.capi.onnxruntime_pybind11_state import InvalidGraph, InvalidProtobuf, NoModel
 
 from retinex.photo import Pixels
 from retinex.thumbnail import make_thumbnail
@@ -88,12 +89,13 @@ INSTALL = {
 class DeviceError(RuntimeError):
     """The device asked for doesn't work here; the message says what to do."""
 
-    def __init__(self, device: Device, reason: str) -> None:
-        super().__init__(device, reason)  # which other processes make it of again
+    def __init__(self, device: Device, reason: str, advice: str = "") -> None:
+        super().__init__(device, reason, advice)  # which other processes make it of again
         self.device, self.reason = device, reason
+        self.advice = advice or INSTALL[device]
 
     def __str__(self) -> str:
-        return f"can't run on {self.device.label}: {self.reason}. {INSTALL[self.device]}"
+        return f"can't run on {self.device.label}: {self.reason}. {self.advice}"
 
 
 @dataclass(frozen=True)
@@ -223,10 +225,13 @@ def _require_all_inputs(model: Path | bytes) -> bytes:
 
 @contextmanager
 def _explaining(device: Device, model: Path | bytes) -> Iterator[None]:
-    """Raise a `DeviceError` of whatever is raised while `model` is opened on `device`."""
+    """Raise a `DeviceError` of whatever is raised while `model` is opened on `device`.
+
+    But for what no device can open.
+    """
     try:
         yield
-    except DeviceError:
+    except (DeviceError, InvalidGraph, InvalidProtobuf, NoModel):
         raise
     except Exception as error:  # libraries and their kernels fail with whatever they raise
         name = model.name if isinstance(model, Path) else "the merged networks"

@@ -52,7 +52,7 @@ class ImageScores:
     values: dict[str, float]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Evaluated:
     """One photo: its scores, the stages they came from and the reference, (h, w, 3) uint8."""
 

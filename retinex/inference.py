@@ -1,7 +1,6 @@
 """From a photo to its Retinex stages with an exported network; needs onnxruntime, not PyTorch."""
 
 import json
-import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +18,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import (
     NoModel,
 )
 
-from retinex.device import Device, DeviceError, check_not_black, open_model
+from retinex.device import OPENING, Device, DeviceError, check_not_black, open_model
 from retinex.experiments import EXPERIMENTS
 from retinex.photo import Photo, PhotoSource, Pixels, open_photo
 from retinex.stages import COMPUTED_STAGES, Stage
@@ -45,7 +44,7 @@ class ModelError(ValueError):
     """There is no such experiment, or no ONNX file of it that can be used; the message says why."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Enhancement:
     """A photo, taken apart and brightened.
 
@@ -95,6 +94,7 @@ class Enhancer:
         Raises:
             ModelError: no such file, or it isn't one of export_onnx.py.
             DeviceError: `device` is "cuda" or "openvino" and doesn't work here.
+            ValueError: there is no such device.
         """
         self.experiment = experiment
         self._networks = CombinedEnhancer([experiment], device, models)
@@ -231,7 +231,8 @@ class CombinedEnhancer:
                 raise
             reason = f"{opened.device.label} failed on a part of the photo: {error}"
             if self._wanted is not Device.AUTO:
-                raise DeviceError(opened.device, reason) from error
+                advice = "Free some of its memory, or choose the CPU."
+                raise DeviceError(opened.device, reason, advice) from error
             warnings.warn(f"{reason}. The CPU takes over.", RuntimeWarning, stacklevel=5)
             self._opened = replace(open_model(self._model, Device.CPU), reason=reason)
             return self._run(names, inputs)
@@ -300,10 +301,6 @@ def _split(size: int, halo: int, stride: int) -> Iterator[tuple[slice, slice, sl
         yield seen, slice(core_start, core_end), slice(core_start - start, core_end - start)
 
 
-_LOADING: dict[tuple[str, Device, Path], threading.Lock] = {}
-"""Locks held while the networks are loaded that all callers of `enhance` share."""
-
-
 @cache
 def _shared_enhancer(experiment: str, device: Device, models: Path) -> Enhancer:
     return Enhancer(experiment, device, models)
@@ -322,8 +319,6 @@ def enhance(
 
     Raises: as `Enhancer` and `Enhancer.enhance`.
     """
-    wanted = experiment, Device(device), Path(models)
-    loading = _LOADING.setdefault(wanted, threading.Lock())
-    with loading:  # a cache alone would let threads load the same networks at once
-        enhancer = _shared_enhancer(*wanted)
+    with OPENING:  # a cache alone would let threads load the same networks at once
+        enhancer = _shared_enhancer(experiment, Device(device), Path(models))
     return enhancer.enhance(photo)

@@ -25,6 +25,9 @@ from PIL import (
 from PIL.TiffImagePlugin import TiffImageFile
 
 PngImagePlugin.MAX_TEXT_CHUNK = 16 * 2**20  # Pillow's 1 MiB is less than printers' profiles
+# Pillow warns of large files; how large is too large is for `max_pixels` to say. Once for all, as
+# filters are those of the whole process.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 HEIC_EXTENSIONS = {".heic", ".heif"}
 """Of iPhones' photos, which need a package more."""
@@ -93,7 +96,7 @@ class PhotoError(ValueError):
     """A file or an array isn't a photo that can be enhanced; the message says what to do."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Photo:
     """A photo as the networks take it, and what is kept of its file besides colours.
 
@@ -128,13 +131,10 @@ def open_photo(source: PhotoSource, max_pixels: int | None = None) -> Photo:
     name = source if isinstance(source, str | Path) else "this file"
     file = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
-        with warnings.catch_warnings():
-            # Pillow warns of large files; how large is too large is for `max_pixels` to say.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            if isinstance(file, Image.Image):
-                return _photo_from_image(file, name, max_pixels)
-            with Image.open(file) as image:
-                return _photo_from_image(image, name, max_pixels)
+        if isinstance(file, Image.Image):
+            return _photo_from_image(file, name, max_pixels)
+        with Image.open(file) as image:
+            return _photo_from_image(image, name, max_pixels)
     except (FileNotFoundError, IsADirectoryError, PermissionError, PhotoError):
         raise
     except Image.DecompressionBombError as error:

@@ -22,7 +22,7 @@ from retinex.stages import COMPUTED_STAGES, Stage
 from retinex.statistics import Statistics, measure
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Measured:
     """Numbers of an output: its own, and those of `compare_with_reference`."""
 
@@ -49,7 +49,7 @@ class View:
     adjustments: Adjustments
 
 
-@dataclass
+@dataclass(eq=False)
 class Results:
     """What several experiments made of one photo, on disk.
 

@@ -18,7 +18,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from retinex import device
+from retinex import Enhancer, ModelError, device
 from retinex.device import (
     CPU_PROVIDER,
     CUDA_PROVIDER,
@@ -219,6 +219,12 @@ def test_missing_cuda_libraries_are_named_and_looked_for_once(
     assert len(reasons) == 1 and "libcublasLt.so.13" in reasons.pop()
     assert len(looked) == 1
     assert capsys.readouterr().out == ""
+
+
+def test_a_broken_file_is_not_blamed_on_the_gpu(gpu: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "join.onnx").write_bytes(b"no network")
+    with pytest.raises(ModelError, match="broken"):
+        Enhancer("join", Device.CUDA, tmp_path)
 
 
 def test_gpu_that_is_slower_than_the_cpu(gpu: pytest.MonkeyPatch) -> None:

@@ -262,6 +262,20 @@ def test_the_largest_value_is_none_where_one_is_none(exported: dict[str, Exporte
     assert np.isnan(largest_activation(net, [noise(1, 9, 9)]))
 
 
+def test_weights_that_would_become_one_file_are_refused(
+    exported: dict[str, Exported], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = exported["join_ignore_enhance"]
+    for name in ("a", "b"):
+        save_weights(tmp_path / f"{name}.safetensors", model.net, model.facts)
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(SystemExit, match="several of these are weights of join_ignore_enhance"):
+        run_script(monkeypatch, "a.safetensors", "b.safetensors")
+
+    assert not (tmp_path / "onnx_models").exists()
+
+
 @pytest.mark.parametrize("arguments", [[], ["missing.safetensors"]])
 def test_the_script_says_what_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]

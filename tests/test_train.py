@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
 
 from retinex.experiments import EXPERIMENTS
+from retinex.training import checkpoints
 from retinex.training.checkpoints import load_state, load_weights
 from retinex.training.networks import RetinexNet
 from retinex.training.pairs import Batch, Variety, training_batches
@@ -147,7 +147,7 @@ def test_training_enhance_net_leaves_decom_net_alone(trained: Path, name: str) -
 def test_the_average_of_the_weights_is_released(trained: Path) -> None:
     folder = trained / "join"
     weights = load_file(folder / "join.safetensors")
-    state = load_state(folder / "last.pt", np.random.default_rng())
+    state = load_state(folder / "last.pt")
 
     for name, average in weights.items():
         assert average.equal(state["averaged"][f"module.{name}"])
@@ -429,10 +429,7 @@ def test_a_killed_run_resumes_to_the_same_weights(
         del row["seconds"]
     assert log == expected
     # What plateau has counted shows in no row of so short a run.
-    states = [
-        load_state(folder / experiment / "last.pt", np.random.default_rng())
-        for folder in (killed, whole)
-    ]
+    states = [load_state(folder / experiment / "last.pt") for folder in (killed, whole)]
     assert states[0]["schedule"] == states[1]["schedule"]
 
 
@@ -451,6 +448,22 @@ def test_tensorboard_gets_events(project: Path, tmp_path: Path) -> None:
     content = events.read_bytes()
     assert b"join/val_decom" in content
     assert b"join/stages" in content
+
+
+def test_an_interrupted_run_keeps_its_records_and_says_how_to_go_on(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def press_ctrl_c(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoints, "save_state", press_ctrl_c)
+    arguments = (*STUDY["join_ignore_enhance"], *TINY, "--out", tmp_path)
+
+    with pytest.raises(SystemExit, match="--resume"):
+        train(project, *arguments, "--tracker", "tensorboard")
+
+    (events,) = (tmp_path / "join_ignore_enhance").rglob("events.out.tfevents.*")
+    assert b"join/val_decom" in events.read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -44,19 +44,25 @@ def save_state(path: Path, state: dict[str, Any], rng: np.random.Generator) -> N
     write_atomically(path, lambda file: torch.save(state | {"random": random_state}, file))
 
 
-def load_state(path: Path, rng: np.random.Generator) -> dict[str, Any]:
-    """Read what `save_state` wrote; sets both random generators to where they were.
+def load_state(path: Path) -> dict[str, Any]:
+    """Read what `save_state` wrote.
 
     Raises:
         CheckpointError: the file isn't such a state.
     """
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        torch.set_rng_state(state["random"]["torch"])
-        rng.bit_generator.state = json.loads(state["random"]["numpy"])
+        if "random" not in state:
+            raise ValueError("it tells nothing of the random generators")
     except Exception as error:  # torch.load raises whatever the bytes lead it to
         raise CheckpointError(f"{path} isn't the state of a run ({error})") from error
     return state
+
+
+def restore_random(state: dict[str, Any], rng: np.random.Generator) -> None:
+    """Set both random generators to where they were when `state` was saved."""
+    torch.set_rng_state(state["random"]["torch"])
+    rng.bit_generator.state = json.loads(state["random"]["numpy"])
 
 
 def save_weights(path: Path, net: Network, facts: Facts) -> None:

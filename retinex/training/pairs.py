@@ -66,7 +66,7 @@ Window = tuple[slice, slice]
 """Rows and columns of a photo."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pair:
     """A photo in normal light and, unless it is to be synthesised, the same in low light.
 
