@@ -64,7 +64,7 @@ from retinex.device import usable_cores
 from retinex.experiments import GROUPS
 from retinex.inference import DEFAULT_EXPERIMENT, MODELS_FOLDER
 from retinex.quick_gradio import gr, gradio_mcp, without_servers
-from retinex.results import Results, View, delete_results
+from retinex.results import Results, View, delete_results, keep_on_disk
 
 ROOT = Path(__file__).parent
 EXAMPLES_FOLDER = ROOT / "examples"
@@ -75,7 +75,7 @@ NO_RESULTS = (
 )
 LONGEST_QUEUE = 64
 MOST_SESSIONS = 200
-"""Of visitors that gradio remembers, each with a decoded photo; the oldest are forgotten."""
+"""Of visitors that gradio remembers, each with files of their photo; the oldest are forgotten."""
 EXAMPLE_LOCK = threading.Lock()
 """Held while the example is enhanced, once for all visitors."""
 
@@ -211,7 +211,9 @@ def connect(page: Page, blocks: gr.Blocks, settings: Settings, folder: Path) -> 
 
 def new_results(folder: Path, source: Path, photo: Photo, view: View) -> Results:
     """Make a place below `folder` for the results of one photo."""
-    results = Results(Path(tempfile.mkdtemp(dir=folder)), source, photo, view)
+    own = Path(tempfile.mkdtemp(dir=folder))
+    photo = replace(photo, rgb=keep_on_disk(photo.rgb, own))
+    results = Results(own, source, photo, view)
     # gradio calls no `delete_callback` for visitors that it forgets.
     weakref.finalize(results, shutil.rmtree, results.folder, ignore_errors=True)
     return results
@@ -439,6 +441,9 @@ def set_reference(results: Results, path: str | None, settings: Settings) -> Non
     reference = None
     try:
         reference = open_reference(path, results.photo, settings)
+        if reference is not None:
+            with unless_deleted(results):
+                reference = keep_on_disk(reference, results.folder)
     except gr.Error as error:
         gr.Warning(error.message, title=error.title)
     results.reference, results.reference_source = reference, path

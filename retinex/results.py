@@ -1,6 +1,7 @@
 """The enhancements of one photo as files: kept for a visitor, or packed to take home."""
 
 import shutil
+import tempfile
 import threading
 import zipfile
 from collections.abc import Iterable
@@ -207,6 +208,17 @@ def _open_stage(path: Path, stage: Stage) -> Image.Image:
     with Image.open(path) as image:
         # Transparency is saved with every stage but isn't part of it.
         return image.convert("RGB" if stage.channels == 3 else "L")
+
+
+def keep_on_disk(pixels: Pixels, folder: Path) -> Pixels:
+    """Write pixels into a file below `folder` that takes the place of memory where that is short.
+
+    A server remembers the photos of many visitors.
+    """
+    with tempfile.NamedTemporaryFile(dir=folder, suffix=".npy", delete=False) as file:
+        np.save(file, pixels)
+    mapped: Pixels = np.load(file.name, mmap_mode="r")
+    return mapped
 
 
 def compare_with_reference(output: Pixels, reference: Pixels | None) -> dict[str, float]:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 import tomllib
+import tracemalloc
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -534,6 +535,17 @@ def test_what_counts_as_another_choice(dark_photo: Path, tmp_path: Path) -> None
     assert again is not first
     assert demo_program.choose(None, again, results).path is None
     assert demo_program.choose("a", first, results) is not first  # stopped
+
+
+def test_visitors_photos_wait_on_disk(tmp_path: Path) -> None:
+    photo = retinex.open_photo(np.random.default_rng(0).integers(0, 256, (800, 900, 3), np.uint8))
+    view = View(DEFAULT_EXPERIMENT, (), Adjustments())
+    tracemalloc.start()
+    visitors = [demo_program.new_results(tmp_path, Path("a"), photo, view) for _ in range(10)]
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < photo.rgb.nbytes
+    assert all(np.array_equal(results.photo.rgb, photo.rgb) for results in visitors)
 
 
 def test_a_photo_replaced_while_it_is_opened_is_not_enhanced(
