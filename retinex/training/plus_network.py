@@ -56,7 +56,7 @@ class PlusNet(nn.Module):
                 `photo` is the whole.
         """
         if thumbnail is None:
-            thumbnail = functional.adaptive_avg_pool2d(photo, THUMBNAIL_SIZE)
+            thumbnail = shrink(photo)
         gain = MIDDLE_GRAY / thumbnail.mean(dim=(1, 2, 3), keepdim=True).clamp(min=DARKEST_MEAN)
         context = self.context(compress(thumbnail * gain), gain)
 
@@ -172,6 +172,21 @@ def start_as_identity(net: PlusNet) -> None:
 def compress(light: Tensor) -> Tensor:
     """Return x / (1 + x), below 1 for any brightness (Reinhard et al., SIGGRAPH 2002)."""
     return light / (1 + light)
+
+
+def shrink(photo: Tensor) -> Tensor:
+    """Average (b, 3, h, w) over areas to (b, 3, 64, 64); `retinex.thumbnail` in PyTorch."""
+    of_rows, of_columns = (area_weights(size, photo.device) for size in photo.shape[2:])
+    return of_rows @ photo @ of_columns.T
+
+
+def area_weights(size: int, device: torch.device) -> Tensor:
+    """`retinex.thumbnail.area_weights` in PyTorch, for a size that isn't known at export."""
+    thumbnail = torch.arange(THUMBNAIL_SIZE, device=device)[:, None] * size
+    pixel = torch.arange(size, device=device)[None, :] * THUMBNAIL_SIZE
+    end = torch.minimum(pixel + THUMBNAIL_SIZE, thumbnail + size)
+    covered = (end - torch.maximum(pixel, thumbnail)).clamp(min=0).float()
+    return covered / covered.sum(dim=1, keepdim=True)
 
 
 def pad_to_stride(photo: Tensor) -> Tensor:

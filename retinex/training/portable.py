@@ -4,10 +4,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from retinex.thumbnail import THUMBNAIL_SIZE
 from retinex.training.build import Network
 from retinex.training.networks import Decomposition, RetinexNet, RetinexStages
-from retinex.training.plus_network import STRIDE, PlusNet
+from retinex.training.plus_network import STRIDE, PlusNet, shrink
 
 BORDER = 8
 """Pixels around the photo that the networks see but that aren't part of the result, at least.
@@ -106,17 +105,7 @@ def crop_border(maps: Tensor, height: int, width: int, border: int = BORDER) -> 
     return maps[:, :, border : border + height, border : border + width]
 
 
-def area_weights(size: int) -> Tensor:
-    """`retinex.thumbnail.area_weights` in PyTorch, for a size that isn't known at export."""
-    thumbnail = torch.arange(THUMBNAIL_SIZE)[:, None] * size
-    pixel = torch.arange(size)[None, :] * THUMBNAIL_SIZE
-    end = torch.minimum(pixel + THUMBNAIL_SIZE, thumbnail + size)
-    covered = (end - torch.maximum(pixel, thumbnail)).clamp(min=0).float()
-    return covered / covered.sum(dim=1, keepdim=True)
-
-
 def make_thumbnail(image: Tensor) -> Tensor:
     """`retinex.thumbnail.make_thumbnail` in PyTorch: uint8 (b, h, w, 3) to (b, 64, 64, 3)."""
-    of_rows, of_columns = area_weights(image.shape[1]), area_weights(image.shape[2])
-    planes = of_rows @ image.permute(0, 3, 1, 2).float() @ of_columns.T
+    planes = shrink(image.permute(0, 3, 1, 2).float())
     return planes.permute(0, 2, 3, 1).round().to(torch.uint8)
