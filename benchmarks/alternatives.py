@@ -21,8 +21,8 @@ from timing import time_in_turns
 
 from retinex import EXPERIMENTS, Device, inference
 from retinex.device import session_options, usable_cores
-from retinex.evaluation import psnr
 from retinex.inference import DEFAULT_EXPERIMENT, MODELS_FOLDER
+from retinex.metrics import psnr
 from retinex.photo import Pixels, open_photo
 
 EXAMPLES = Path(__file__).parent.parent / "examples"

@@ -19,9 +19,9 @@ from tqdm import tqdm
 
 from retinex.datasets import LOL_TEST_FOLDER, match_stems
 from retinex.device import Device, open_model, run_whole, usable_cores, why_not_openvino
-from retinex.evaluation import psnr
 from retinex.experiments import EXPERIMENTS
 from retinex.inference import MODELS_FOLDER
+from retinex.metrics import psnr
 from retinex.photo import Pixels, open_photo
 from retinex.stages import COMPUTED_STAGES
 

@@ -15,8 +15,8 @@ from PIL import Image
 from skimage import data
 from sklearn.datasets import load_sample_image
 
-from retinex.evaluation import psnr, psnr_gt_mean, ssim
 from retinex.low_light import LowLight, darken
+from retinex.metrics import psnr, psnr_gt_mean, ssim
 from retinex.photo import Pixels
 from retinex.training.build import Network
 from retinex.training.checkpoints import Facts, load_weights

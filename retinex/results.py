@@ -231,7 +231,7 @@ def compare_with_reference(output: Pixels, reference: Pixels | None) -> dict[str
     if reference is None:
         return {}
     # Loads SciPy, which only those with a reference wait for.
-    from retinex.evaluation import SSIM_WINDOW, psnr, ssim
+    from retinex.metrics import SSIM_WINDOW, psnr, ssim
 
     scores = {"psnr": psnr(output, reference)}
     if min(output.shape[:2]) >= SSIM_WINDOW:

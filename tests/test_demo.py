@@ -36,9 +36,9 @@ from retinex import EXPERIMENTS, Adjustments, Enhancement, Stage, adjust, demo_n
 from retinex.colour_map import colour
 from retinex.demo_files import delete_old_files
 from retinex.demo_networks import Settings
-from retinex.evaluation import psnr, ssim
 from retinex.experiments import GROUPS
 from retinex.inference import DEFAULT_EXPERIMENT, MODELS_FOLDER, CombinedEnhancer
+from retinex.metrics import psnr, ssim
 from retinex.quick_gradio import gr, without_servers
 from retinex.results import View
 from retinex.stages import COMPUTED_STAGES

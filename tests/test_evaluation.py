@@ -17,10 +17,11 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from retinex import Adjustments, Enhancer, adjust, open_photo
 from retinex.command_line import main
 from retinex.contact_sheet import CELL_WIDTH, GAP
-from retinex.evaluation import ImageScores, mean_values, psnr, psnr_gt_mean, ssim
+from retinex.evaluation import ImageScores, mean_values
 from retinex.evaluation_report import mean_table, write_csv
 from retinex.experiments import EXPERIMENTS
 from retinex.low_light import LowLight, darken
+from retinex.metrics import psnr, psnr_gt_mean, ssim
 from retinex.photo import Pixels
 from retinex.training.checkpoints import save_weights
 from retinex.training.losses import decom_loss, enhance_loss

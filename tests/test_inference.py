@@ -20,10 +20,10 @@ from skimage import data
 import retinex
 from retinex import EXPERIMENTS, Enhancer, ModelError, Stage, inference
 from retinex.device import Device, DeviceError, OpenedModel
-from retinex.evaluation import psnr
 from retinex.experiments import GROUPS
 from retinex.inference import CombinedEnhancer
 from retinex.low_light import LowLight, darken
+from retinex.metrics import psnr
 from retinex.photo import Pixels
 
 GRAY_STAGES = {Stage.ILLUMINATION, Stage.ENHANCED_ILLUMINATION}

@@ -6,7 +6,8 @@ import pytest
 
 from retinex import EXPERIMENTS, Enhancer
 from retinex.datasets import LOL_TRAINING_FOLDER, match_stems, read_pair
-from retinex.evaluation import list_test_pairs, psnr, ssim
+from retinex.evaluation import list_test_pairs
+from retinex.metrics import psnr, ssim
 
 ROOT = Path(__file__).parent.parent
 PLACES = (ROOT / "data" / "lol", ROOT.parent / "shared" / "data" / "lol")

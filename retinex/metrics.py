@@ -1,0 +1,64 @@
+"""How close a picture is to a reference: what papers give, on 8-bit RGB."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from skimage.metrics import structural_similarity
+
+from retinex.photo import LUMA, Pixels, split_rows
+
+WHITE = 255
+SSIM_WINDOW = 7
+"""Side of SSIM's window: scikit-image's default."""
+
+
+def psnr(output: NDArray[np.generic], reference: Pixels) -> float:
+    """10 · log₁₀(255² / MSE) in dB, the MSE over all pixels and channels; inf if they are equal.
+
+    Both (h, w, 3); values of `output`, which needn't be integers, in 0…255.
+    """
+    squared_error = sum(
+        float(np.square(output[rows] - reference[rows].astype(np.float64)).sum())
+        for rows in split_rows(len(reference))
+    )
+    if squared_error == 0:
+        return math.inf
+    return 10 * math.log10(WHITE**2 * reference.size / squared_error)
+
+
+def ssim(output: Pixels, reference: Pixels) -> float:
+    """Structural similarity (Wang et al., IEEE TIP 2004), the mean over R, G and B; 1 if equal.
+
+    scikit-image's defaults: a uniform window of 7×7 pixels, sample covariance, K₁ = 0.01,
+    K₂ = 0.03; windows that reach over the border don't count. Papers that used the original
+    Gaussian window (11×11, σ = 1.5) differ a little. Both (h, w, 3), of at
+    least 7×7 pixels.
+    """
+    border = SSIM_WINDOW // 2
+    total = 0.0
+    # In blocks of rows of windows' centres: scikit-image holds 16 maps of what it is given.
+    for rows in split_rows(len(reference) - 2 * border):
+        seen = slice(rows.start, rows.stop + 2 * border)
+        _, similarity = structural_similarity(
+            reference[seen], output[seen], data_range=WHITE, channel_axis=2, full=True
+        )
+        total += float(similarity[border:-border, border:-border].mean()) * (rows.stop - rows.start)
+    return total / (len(reference) - 2 * border)
+
+
+def psnr_gt_mean(output: Pixels, reference: Pixels) -> float:
+    """PSNR after the reference has told how bright the output should have been.
+
+    The output is scaled by mean(gray(reference)) / mean(gray(output)) and clipped to 0…255, not
+    rounded, as the test code of KinD (Zhang et al., ACM MM 2019) and of Retinexformer (Cai et al.,
+    ICCV 2023; its flag `GT_mean`) does. Not comparable with plain PSNR. A black output is left as
+    it is.
+    """
+    brightness = _mean_gray(output)
+    scale = _mean_gray(reference) / brightness if brightness else 1.0
+    return psnr((output * scale).clip(0, WHITE), reference)
+
+
+def _mean_gray(rgb: Pixels) -> float:
+    return float(np.mean(rgb @ np.asarray(LUMA)))
