@@ -64,6 +64,7 @@ GRID_PHOTOS = 3
 GRID_PHOTO_SIZE = 600
 LONGEST_GRADIENT = 1.0
 """Norm that gradients are clipped to; RetinexNet's stay below but for its first steps."""
+SMALLEST_CROP = 2
 NO_INFLUENCE = {"out", "resume", "tracker", "s_epochs"}
 """Arguments that may change between a run and its resumption."""
 LOG_COLUMNS = (
@@ -418,6 +419,18 @@ def describe(run: Run) -> Facts:
 
 def parse_arguments() -> argparse.Namespace:
     """Read the command line; `experiment` is the one its mode and switches name."""
+    parser = build_parser()
+    args = parser.parse_args()
+    try:
+        check_arguments(args)
+        fill_in_defaults(args)
+    except ValueError as error:
+        parser.error(str(error))
+    return args
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Declare the command line."""
     parser = argparse.ArgumentParser(
         description="Train one of the experiments.",
         epilog=HELP_EPILOG,
@@ -504,38 +517,43 @@ def parse_arguments() -> argparse.Namespace:
         help="record losses and pictures there as well (default none)",
     )
 
-    args = parser.parse_args()
-    if args.data is None:
-        args.data = [] if args.photos else [Path("data/lol")]
+    return parser
+
+
+def check_arguments(args: argparse.Namespace) -> None:
+    """Raise `ValueError` if an argument is out of its range or doesn't go with another."""
     for name in ("n_epochs", "s_epochs", "crop", "batch_size"):
         if getattr(args, name) < 1:
-            parser.error(f"--{name} must be at least 1")
-    smallest_crop, why = (
-        (SSIM_WINDOW, "SSIM needs a window")
-        if args.mode is Mode.PLUS
-        else (2, "the smoothness loss needs neighbours")
-    )
-    if args.crop < smallest_crop:
-        parser.error(f"--crop must be at least {smallest_crop}: {why}")
-    if not 0 <= args.average < 1:
-        parser.error("--average is a decay: from 0 to less than 1")
-    if args.val_share == 0 and args.scheduler is Schedule.PLATEAU:
-        parser.error("--scheduler plateau needs scenes held out: a --val_share above 0")
+            raise ValueError(f"--{name} must be at least 1")
     for name in ("synthetic", "exchanged", "shuffled", "mixed", "val_share"):
         if not 0 <= getattr(args, name) <= 1:
-            parser.error(f"--{name} is a share: from 0 to 1")
+            raise ValueError(f"--{name} is a share: from 0 to 1")
+    if args.mode is Mode.PLUS and args.crop < SSIM_WINDOW:
+        raise ValueError(f"--crop must be at least {SSIM_WINDOW}: SSIM needs a window")
+    if args.crop < SMALLEST_CROP:
+        raise ValueError(f"--crop must be at least {SMALLEST_CROP}: smoothness needs neighbours")
+    if not 0 <= args.average < 1:
+        raise ValueError("--average is a decay: from 0 to less than 1")
+    if args.val_share == 0 and args.scheduler is Schedule.PLATEAU:
+        raise ValueError("--scheduler plateau needs scenes held out: a --val_share above 0")
+    if args.decom is not None and args.mode is not Mode.SPLIT:
+        raise ValueError("--decom goes with --mode split: joint training changes Decom-Net")
+
+
+def fill_in_defaults(args: argparse.Namespace) -> None:
+    """Add what other arguments decide: the data, L_decom's weights and the experiment.
+
+    Raises:
+        ValueError: there is no such experiment.
+    """
+    if args.data is None:
+        args.data = [] if args.photos else [Path("data/lol")]
     standard = SEPARATE if args.mode is Mode.SPLIT else PAPER
     for name, weight in zip(("mutual", "invariable", "smoothness"), astuple(standard), strict=True):
         if getattr(args, name) is None:
             setattr(args, name, weight)
     upsampling = Upsampling.TRANSPOSED if args.transposed else Upsampling.RESIZE
-    try:
-        args.experiment = find_experiment(args.mode, upsampling, args.ignore_ienhance)
-    except ValueError as error:
-        parser.error(str(error))
-    if args.decom is not None and args.mode is not Mode.SPLIT:
-        parser.error("--decom goes with --mode split: joint training changes Decom-Net")
-    return args
+    args.experiment = find_experiment(args.mode, upsampling, args.ignore_ienhance)
 
 
 def parse_bool(text: str) -> bool:
