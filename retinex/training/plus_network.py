@@ -181,7 +181,7 @@ def shrink(photo: Tensor) -> Tensor:
 
 
 def area_weights(size: int, device: torch.device) -> Tensor:
-    """`retinex.thumbnail.area_weights` in PyTorch, for a size that isn't known at export."""
+    """How much each of `size` pixels in a line counts in each of the thumbnail's: (64, size)."""
     thumbnail = torch.arange(THUMBNAIL_SIZE, device=device)[:, None] * size
     pixel = torch.arange(size, device=device)[None, :] * THUMBNAIL_SIZE
     end = torch.minimum(pixel + THUMBNAIL_SIZE, thumbnail + size)
