@@ -76,6 +76,21 @@ NO_RESULTS = (
 LONGEST_QUEUE = 64
 MOST_SESSIONS = 200
 """Of visitors that gradio remembers, each with files of their photo; the oldest are forgotten."""
+INSTANTLY: dict[str, Any] = {
+    "queue": False,
+    "show_progress": "hidden",
+    "api_visibility": "private",
+}
+"""How events are answered that compute nothing."""
+AT_ONCE: dict[str, Any] = {
+    "show_progress": "hidden",
+    "trigger_mode": "always_last",
+    "api_visibility": "private",
+    "concurrency_limit": usable_cores(),
+}
+"""How events are answered that run no network."""
+Event = Any
+"""What gradio's listeners return: something that another event can follow."""
 EXAMPLE_LOCK = threading.Lock()
 """Held while the example is enhanced, once for all visitors."""
 
@@ -142,15 +157,35 @@ def connect(page: Page, blocks: gr.Blocks, settings: Settings, folder: Path) -> 
         api_visibility="private",
         concurrency_limit=None,
     )
-    instantly: dict[str, Any] = {
-        "queue": False,
-        "show_progress": "hidden",
-        "api_visibility": "private",
-    }
-    page.examples.click(lambda sample: sample[0], page.examples, page.photo, **instantly)
+    running = connect_photo(page, settings, folder)
+    moving = gr.on(
+        [part.change for part in page.view],
+        partial(answer_controls, page),
+        inputs=[page.wanted, page.results, *page.view],
+        outputs=[*page.shown, page.results],
+        **AT_ONCE,
+    )
+    referring = page.reference.change(
+        lambda path: path, page.reference, page.wanted_reference, **INSTANTLY
+    )
+    catch_up_after(page, moving)
+    score_after(page, settings, referring)
+    # What was moved, or chosen as a reference, while the networks ran.
+    catch_up_after(page, readjust_after(page, opening))
+    score_after(page, settings, catch_up_after(page, readjust_after(page, running)))
+    page.compared.change(
+        lambda name: EXPERIMENTS[name].best_at, page.compared, page.best_at, **INSTANTLY
+    )
+    connect_downloads(page)
+
+
+def connect_photo(page: Page, settings: Settings, folder: Path) -> Event:
+    """Run the networks on what the visitor chooses, until they press Stop."""
+    page.examples.click(lambda sample: sample[0], page.examples, page.photo, **INSTANTLY)
+    page.stop.click(stop_run, inputs=page.results, **INSTANTLY)
     # The run of another photo begins when that of the former has ended.
-    running = page.photo.change(
-        choose, inputs=[page.photo, page.wanted, page.results], outputs=page.wanted, **instantly
+    return page.photo.change(
+        choose, inputs=[page.photo, page.wanted, page.results], outputs=page.wanted, **INSTANTLY
     ).then(
         partial(take_photo, page, settings, folder),
         inputs=[page.photo, page.wanted, page.wanted_reference, page.results, *page.view],
@@ -160,45 +195,37 @@ def connect(page: Page, blocks: gr.Blocks, settings: Settings, folder: Path) -> 
         trigger_mode="multiple",  # while a former photo waits or runs
         **ONE_AT_A_TIME,
     )
-    page.stop.click(stop_run, inputs=page.results, **instantly)
-    at_once: dict[str, Any] = {
-        "show_progress": "hidden",
-        "trigger_mode": "always_last",
-        "api_visibility": "private",
-        "concurrency_limit": usable_cores(),
-    }
-    readjusting: dict[str, Any] = at_once | {
-        "fn": lambda results, *view: readjust(page, results, read_view(*view)),
-        "inputs": [page.results, *page.view],
-        "outputs": [*page.shown, page.results],
-    }
-    catching_up: dict[str, Any] = at_once | {
-        "fn": lambda results: readjust_others(page, results),
-        "inputs": page.results,
-        "outputs": page.shown,
-    }
-    answering = {
-        "fn": partial(answer_controls, page),
-        "inputs": [page.wanted, page.results, *page.view],
-    }
-    gr.on([part.change for part in page.view], **readjusting | answering).then(**catching_up)
-    scoring: dict[str, Any] = at_once | {
-        "fn": partial(score, page, settings),
-        "inputs": [page.wanted_reference, page.wanted, page.results],
-        "outputs": [*page.shown, page.results],
-    }
-    # What was moved, or chosen as a reference, while the networks ran.
-    running.success(**readjusting).then(**catching_up).then(**scoring)
-    opening.success(**readjusting).then(**catching_up)
-    page.compared.change(
-        lambda name: EXPERIMENTS[name].best_at,
-        page.compared,
-        page.best_at,
-        **instantly,
+
+
+def readjust_after(page: Page, event: Event) -> Event:
+    """Show the compared experiment as the controls say, after a successful `event`."""
+    return event.success(
+        lambda results, *view: readjust(page, results, read_view(*view)),
+        inputs=[page.results, *page.view],
+        outputs=[*page.shown, page.results],
+        **AT_ONCE,
     )
-    page.reference.change(
-        lambda path: path, page.reference, page.wanted_reference, **instantly
-    ).then(**scoring)
+
+
+def catch_up_after(page: Page, event: Event) -> Event:
+    """Show the other experiments so, too."""
+    return event.then(
+        partial(readjust_others, page), inputs=page.results, outputs=page.shown, **AT_ONCE
+    )
+
+
+def score_after(page: Page, settings: Settings, event: Event) -> Event:
+    """Compare the outputs with the reference that is wanted by then."""
+    return event.then(
+        partial(score, page, settings),
+        inputs=[page.wanted_reference, page.wanted, page.results],
+        outputs=[*page.shown, page.results],
+        **AT_ONCE,
+    )
+
+
+def connect_downloads(page: Page) -> None:
+    """Make the file that a button asks for, then let the browser fetch it."""
     for kind, (button, link) in page.downloads.items():
         button.click(
             partial(prepare_download, kind),
