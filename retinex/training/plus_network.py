@@ -34,6 +34,8 @@ class PlusNet(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.context = ContextEncoder()
+        self.pad = PadToStride()
+        self.unshuffle = nn.PixelUnshuffle(2)
         self.input_conv = conv3x3(4 * 6, HALF)
         self.half_down = Blocks(HALF, 1)
         self.to_quarter = nn.Conv2d(HALF, QUARTER, kernel_size=2, stride=2)
@@ -60,9 +62,9 @@ class PlusNet(nn.Module):
         gain = MIDDLE_GRAY / thumbnail.mean(dim=(1, 2, 3), keepdim=True).clamp(min=DARKEST_MEAN)
         context = self.context(compress(thumbnail * gain), gain)
 
-        padded = pad_to_stride(photo)
+        padded = self.pad(photo)
         seen = torch.cat([compress(padded * gain), padded], dim=1)
-        half = self.half_down(self.input_conv(functional.pixel_unshuffle(seen, 2)), context)
+        half = self.half_down(self.input_conv(self.unshuffle(seen)), context)
         quarter = self.quarter_down(self.to_quarter(half), context)
         eighth = self.eighth(self.to_eighth(quarter), context)
         quarter = self.quarter_up(self.from_eighth(eighth, quarter), context)
@@ -90,6 +92,15 @@ def compose(photo: Tensor, heads: Tensor) -> RetinexStages:
     illumination, enhanced_illumination = illumination * excess, enhanced_illumination * excess
     output = reflectance * enhanced_illumination
     return RetinexStages(reflectance, illumination, enhanced_illumination, output)
+
+
+class PadToStride(nn.Module):
+    """Repeats the last row and column until both sizes are multiples of the stride."""
+
+    def forward(self, photo: Tensor) -> Tensor:
+        """Grow `photo`, (b, 3, h, w), at its bottom and right."""
+        missing = [-size % STRIDE for size in photo.shape[2:]]
+        return functional.pad(photo, (0, missing[1], 0, missing[0]), mode="replicate")
 
 
 class ContextEncoder(nn.Module):
@@ -187,14 +198,3 @@ def area_weights(size: int, device: torch.device) -> Tensor:
     end = torch.minimum(pixel + THUMBNAIL_SIZE, thumbnail + size)
     covered = (end - torch.maximum(pixel, thumbnail)).clamp(min=0).float()
     return covered / covered.sum(dim=1, keepdim=True)
-
-
-def pad_to_stride(photo: Tensor) -> Tensor:
-    """Repeat the last row and column until both sizes are multiples of the stride."""
-    for axis in (2, 3):
-        size = photo.shape[axis]
-        # Not -(-size // STRIDE): ONNX divides towards zero.
-        strides = (size + STRIDE - 1) // STRIDE
-        positions = torch.arange(strides * STRIDE, device=photo.device)
-        photo = photo.index_select(axis, positions.clamp(max=size - 1))
-    return photo

@@ -95,9 +95,14 @@ def add_border(maps: Tensor, border: int = BORDER) -> Tensor:
     to make sizes multiples of `STRIDE`. The zeros make the networks' zero padding begin within the
     border, which `retinex.training.rewrites` needs to be exact.
     """
-    mirrored = maps.index_select(2, mirrored_positions(maps.shape[2], border))
-    mirrored = mirrored.index_select(3, mirrored_positions(maps.shape[3], border))
-    return functional.pad(mirrored, (1, 1, 1, 1))
+    for axis in (2, 3):
+        size = maps.shape[axis]
+        positions = mirrored_positions(size, border)
+        # Not all positions at once: gathering pixels one by one takes far longer than copying.
+        before, after = positions[: border - 1], positions[border - 1 + size :]
+        sides = maps.index_select(axis, before), maps.index_select(axis, after)
+        maps = torch.cat([sides[0], maps, sides[1]], dim=axis)
+    return functional.pad(maps, (1, 1, 1, 1))
 
 
 def crop_border(maps: Tensor, height: int, width: int, border: int = BORDER) -> Tensor:

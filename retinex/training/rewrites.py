@@ -1,6 +1,6 @@
-"""A trained RetinexNet made cheaper without changing what it computes: the form that is exported.
+"""The trained networks made cheaper without changing what they compute: the form that is exported.
 
-The networks have linear layers back to back, which merge; and what Enhance-Net does at full size
+RetinexNet's have linear layers back to back, which merge; and what Enhance-Net does at full size
 can be done at half the size, in *phases*: the four maps of the pixels at even and odd rows and
 columns, stacked as channels in the order of `functional.pixel_shuffle`.
 
@@ -37,18 +37,31 @@ TAPS = tuple(product(range(3), repeat=2))
 
 
 def rewrite(net: Network) -> Network:
-    """Return a network that computes what `net` does, faster; `net` is left as it is.
-
-    PlusNet has nothing to merge: all its layers do what they must.
-    """
+    """Return a network that computes what `net` does, faster; `net` is left as it is."""
     rewritten = copy.deepcopy(net)
     if isinstance(rewritten, PlusNet):
+        read_pixels_in_place(rewritten)
         return rewritten
     merge_first_convolutions(rewritten.decom)
     compute_factors_in_phases(rewritten.decom)
     if rewritten.enhance is not None:
         rewritten.add_module("enhance", MergedEnhanceNet(rewritten.enhance))
     return rewritten
+
+
+def read_pixels_in_place(net: PlusNet) -> None:
+    """Let PlusNet's first convolution read the photo as it is, in place of its phases.
+
+    A 3×3 convolution of phases is a 6×6 one of pixels, of stride 2. Nor does a photo need padding:
+    with its border, its sizes are multiples of the stride.
+    """
+    weight, bias = kernel(net.input_conv)
+    out_channels, phases, *_ = weight.shape
+    by_phase = weight.reshape(out_channels, phases // 4, 2, 2, 3, 3)
+    pixels = by_phase.permute(0, 1, 4, 2, 5, 3).reshape(out_channels, phases // 4, 6, 6)
+    net.add_module("pad", nn.Identity())
+    net.add_module("unshuffle", nn.Identity())
+    net.input_conv = new_conv(pixels, bias, stride=2, padding=2)
 
 
 def merge_first_convolutions(decom: DecomNet) -> None:
