@@ -432,7 +432,9 @@ def test_views_of_other_shapes_and_photos_alone_have_no_others() -> None:
     found = find_others([*pairs, Pair("same", wide, None)])
 
     assert [len(pair.others) for pair in found] == [1, 1, 0, 0]
-    assert [pair.others for pair in find_others([Pair("alone", wide, None)])] == [()]
+    (alone,) = find_others([Pair("alone", wide, None)])
+    assert (alone.name, alone.low, alone.others) == ("alone", None, ())
+    assert alone.high is wide
     assert found[0].others[0] is pairs[1]
 
 

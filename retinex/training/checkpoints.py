@@ -52,8 +52,8 @@ def load_state(path: Path) -> dict[str, Any]:
     """
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        if "random" not in state:
-            raise ValueError("it tells nothing of the random generators")
+        if not state["random"].keys() >= {"torch", "numpy"}:
+            raise ValueError("it lacks a random generator")
     except Exception as error:  # torch.load raises whatever the bytes lead it to
         raise CheckpointError(f"{path} isn't the state of a run ({error})") from error
     return state
