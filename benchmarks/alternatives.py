@@ -93,7 +93,6 @@ def settings(model: Path, int8: Path, photo: Pixels) -> dict[str, Run]:
         name: partial(run, open_session(model, options), photo[None])
         for name, options in runners.items()
     }
-    compared["memory bound once"] = bind(open_session(model, new_options()), photo[None])
     compared["8 bits"] = partial(run, open_session(int8, new_options()), photo[None])
     return compared
 
@@ -152,24 +151,6 @@ def run(session: onnxruntime.InferenceSession, photos: Pixels) -> Pixels:
     """Compute all stages of `photos`, (b, h, w, 3); return the output of the first."""
     outputs: list[Pixels] = session.run(None, {"image": photos})
     return outputs[-1][0]
-
-
-def bind(session: onnxruntime.InferenceSession, photos: Pixels) -> Run:
-    """Give `session` the memory of its input and outputs once; return what runs it there."""
-    binding = session.io_binding()
-    binding.bind_cpu_input("image", photos)
-    names = [output.name for output in session.get_outputs()]
-    outputs = session.run(names, {"image": photos})  # of the right sizes
-    values = [onnxruntime.OrtValue.ortvalue_from_numpy(output) for output in outputs]
-    for name, value in zip(names, values, strict=True):
-        binding.bind_ortvalue_output(name, value)
-
-    def run_bound() -> Pixels:
-        session.run_with_iobinding(binding)
-        output: Pixels = values[-1].numpy()[0]
-        return output
-
-    return run_bound
 
 
 def print_table(compared: dict[str, Run], turns: int) -> None:

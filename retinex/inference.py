@@ -9,7 +9,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from onnxruntime.capi.onnxruntime_pybind11_state import (
     Fail,
     InvalidArgument,
@@ -18,7 +17,15 @@ from onnxruntime.capi.onnxruntime_pybind11_state import (
     NoModel,
 )
 
-from retinex.device import OPENING, Device, DeviceError, check_not_black, open_model
+from retinex.device import (
+    OPENING,
+    Device,
+    DeviceError,
+    allocate_outputs,
+    check_not_black,
+    open_model,
+    run_into,
+)
 from retinex.experiments import EXPERIMENTS
 from retinex.photo import Photo, PhotoSource, Pixels, open_photo
 from retinex.stages import COMPUTED_STAGES, Stage
@@ -198,34 +205,32 @@ class CombinedEnhancer:
     def _compute_images(self, rgb: Pixels, progress: Progress | None) -> dict[str, Pixels]:
         """Compute each output of the model, by its name."""
         height, width = rgb.shape[:2]
-        images = {
-            name: np.empty((height, width, stage.channels), np.uint8)
-            for names in self._outputs
-            for stage, name in zip(COMPUTED_STAGES, names, strict=True)
-        }
+        session = self._opened.session
+        images = allocate_outputs(session, height, width)
         tiles = list(split_into_tiles(height, width, self._halo, self._stride))
+        outputs = allocate_outputs(session, *rgb[tiles[0].rows, tiles[0].columns].shape[:2])
         inputs: dict[str, Pixels] = {}
         if self._sees_thumbnail:
             inputs["thumbnail"] = make_thumbnail(rgb)[None]
         for done, tile in enumerate(tiles, start=1):
             inputs["image"] = rgb[None, tile.rows, tile.columns]
-            outputs = self._run(list(images), inputs)
-            for image, pixels in zip(images.values(), outputs, strict=True):
-                image[tile.core] = pixels[0][tile.core_inside]
+            self._run_into(outputs, inputs)
+            for name, pixels in outputs.items():
+                images[name][0][tile.core] = pixels[0][tile.core_inside]
             if progress is not None:
                 progress(done, len(tiles))
         return {
-            name: image if image.shape[2] == 3 else image[:, :, 0] for name, image in images.items()
+            name: image[0] if image.shape[3] == 3 else image[0, :, :, 0]
+            for name, image in images.items()
         }
 
-    def _run(self, names: list[str], inputs: dict[str, Pixels]) -> list[Pixels]:
+    def _run_into(self, outputs: dict[str, Pixels], inputs: dict[str, Pixels]) -> None:
         """Run the networks; if the device fails that `auto` chose, on the CPU from now on."""
         opened = self._opened  # which another thread may replace
         try:
-            outputs: list[Pixels] = opened.session.run(names, inputs)
+            run_into(outputs, opened.session, inputs)
             if opened.device is not Device.CPU:
-                check_not_black(inputs["image"], outputs)
-            return outputs
+                check_not_black(inputs["image"], list(outputs.values()))
         except Exception as error:  # a GPU without enough memory, for one; each has its own kinds
             if opened.device is Device.CPU:
                 raise
@@ -235,7 +240,7 @@ class CombinedEnhancer:
                 raise DeviceError(opened.device, reason, advice) from error
             warnings.warn(f"{reason}. The CPU takes over.", RuntimeWarning, stacklevel=5)
             self._opened = replace(open_model(self._model, Device.CPU), reason=reason)
-            return self._run(names, inputs)
+            self._run_into(outputs, inputs)
 
 
 def _find_model(experiments: Sequence[str], models: Path) -> tuple[Path | bytes, list[list[str]]]:
