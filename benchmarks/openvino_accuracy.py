@@ -10,6 +10,7 @@ itself, from bf16.
 
 import argparse
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,15 +19,23 @@ from timing import time_in_turns
 from tqdm import tqdm
 
 from retinex.datasets import LOL_TEST_FOLDER, match_stems
-from retinex.device import Device, open_model, run_whole, usable_cores, why_not_openvino
+from retinex.device import (
+    Device,
+    open_model,
+    require_all_inputs,
+    run_whole,
+    usable_cores,
+    why_not_openvino,
+)
 from retinex.experiments import EXPERIMENTS
 from retinex.inference import MODELS_FOLDER
 from retinex.metrics import psnr
 from retinex.photo import Pixels, open_photo
 from retinex.stages import COMPUTED_STAGES
+from retinex.thumbnail import make_thumbnail
 
 Runner = Callable[[Pixels], list[Pixels]]
-"""Computes the stages of a photo, (1, h, w, 3) uint8."""
+"""Computes the stages of a photo, (h, w, 3) uint8: each (1, h, w, channels)."""
 
 
 def main() -> None:
@@ -39,7 +48,7 @@ def main() -> None:
     for experiment in args.experiment:
         file = MODELS_FOLDER / f"{experiment}.onnx"
         on_openvino, on_onnxruntime = open_in_openvino(file, args.float32), open_as_usual(file)
-        photo = open_photo(files[0][0]).rgb[None]
+        photo = open_photo(files[0][0]).rgb
         runs = {
             "onnxruntime": lambda run=on_onnxruntime, photo=photo: run(photo),
             "OpenVINO": lambda run=on_openvino, photo=photo: run(photo),
@@ -53,28 +62,36 @@ def main() -> None:
 
 def open_as_usual(file: Path) -> Runner:
     """Open an ONNX file as the package does."""
-    session = open_model(file, Device.CPU).session
-    return lambda image: session.run(None, {"image": image})
+    return partial(run_whole, open_model(file, Device.CPU).session)
 
 
 def open_in_openvino(file: Path, float32: bool) -> Runner:
     """Open an ONNX file in OpenVINO, if it can be as a provider of onnxruntime."""
     if not (float32 or why_not_openvino()):
-        session = open_model(file, Device.OPENVINO).session
-        return lambda image: run_whole(session, image[0])
+        return partial(run_whole, open_model(file, Device.OPENVINO).session)
     options = {"INFERENCE_NUM_THREADS": usable_cores()}
     if float32:
         options["INFERENCE_PRECISION_HINT"] = "f32"
-    request = openvino.Core().compile_model(file, "CPU", options).create_infer_request()
-    return lambda image: list(request.infer({"image": image}).values())
+    core = openvino.Core()
+    model = core.compile_model(core.read_model(require_all_inputs(file)), "CPU", options)
+    request = model.create_infer_request()
+    sees_thumbnail = len(model.inputs) == 2
+
+    def run(photo: Pixels) -> list[Pixels]:
+        inputs = {"image": photo[None]}
+        if sees_thumbnail:
+            inputs["thumbnail"] = make_thumbnail(photo)[None]
+        return list(request.infer(inputs).values())
+
+    return run
 
 
 def compare(ours: Runner, reference: Runner, files: Sequence[tuple[Path, Path]]) -> str:
     """Say how far pictures of all pairs are apart, and their PSNR."""
     differences, changes = [], []
     for low, high in tqdm(files, leave=False):
-        image, normal = open_photo(low).rgb[None], open_photo(high).rgb
-        stages, expected = ours(image), reference(image)
+        photo, normal = open_photo(low).rgb, open_photo(high).rgb
+        stages, expected = ours(photo), reference(photo)
         apart = [np.abs(a.astype(int) - b) for a, b in zip(stages, expected, strict=True)]
         differences.append([(stage.max(), stage.mean()) for stage in apart])
         changes.append(psnr(stages[-1][0], normal) - psnr(expected[-1][0], normal))

@@ -235,13 +235,13 @@ def _open_on_openvino(model: Path | bytes) -> onnxruntime.InferenceSession:
         options = session_options()
         options.add_provider_for_devices(_openvino_cpus(), {})
         session = onnxruntime.InferenceSession(
-            _require_all_inputs(model), options, enable_fallback=0
+            require_all_inputs(model), options, enable_fallback=0
         )
         _prove(session, OPENVINO_PROVIDER)
     return session
 
 
-def _require_all_inputs(model: Path | bytes) -> bytes:
+def require_all_inputs(model: Path | bytes) -> bytes:
     """Return `model` with its optional input required: the provider can't bind it otherwise."""
     import onnx  # a quarter of a second, which only those who have OpenVINO pay
 
