@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -5,6 +7,9 @@ from torch import nn
 from retinex.experiments import EXPERIMENTS, Experiment
 from retinex.training import precision
 from retinex.training.build import build_network
+from retinex.training.checkpoints import load_weights
+from retinex.training.losses import smoothness_loss
+from retinex.training.networks import OutputConv, RetinexNet
 from retinex.training.pairs import Batch
 from retinex.training.phases import build_optimizer, phase_losses, phases_of
 from retinex.training.precision import (
@@ -15,6 +20,7 @@ from retinex.training.precision import (
     training_device,
 )
 
+CHECKPOINTS = Path(__file__).parent.parent / "checkpoints"
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
 
@@ -87,7 +93,8 @@ def test_bf16_steps_keep_weights_and_losses_in_float32(experiment: Experiment) -
     autocast = autocast_for(Precision.BF16, CPU)
     dtypes = set()
     for module in net.modules():
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        inner = isinstance(module, nn.Conv2d | nn.ConvTranspose2d)
+        if inner and not isinstance(module, OutputConv):
             module.register_forward_hook(lambda *call: dtypes.add(call[-1].dtype))
     with autocast:
         net(low)
@@ -106,3 +113,16 @@ def test_bf16_steps_keep_weights_and_losses_in_float32(experiment: Experiment) -
     for parameter in net.parameters():
         assert parameter.dtype == torch.float32
         assert parameter.isfinite().all()
+
+
+def test_bf16_leaves_a_smooth_illumination_its_slope() -> None:
+    net = load_weights(CHECKPOINTS / "join.safetensors")[0].train()
+    assert isinstance(net, RetinexNet) and net.enhance is not None
+    low = torch.linspace(0.02, 0.2, 48).expand(1, 3, 48, 48)
+    with autocast_for(Precision.BF16, CPU):
+        illumination, enhanced_illumination = net(low)[1:3]
+    for light in (illumination, enhanced_illumination):
+        assert (light[..., 1:] == light[..., :-1]).float().mean() < 0.05
+
+    smoothness_loss(enhanced_illumination, low).backward()
+    assert net.enhance.output_conv.weight.grad.norm() > 0

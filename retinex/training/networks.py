@@ -45,6 +45,24 @@ def conv3x3(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(in_channels, out_channels, kernel_size=3, stride=stride, padding=1)
 
 
+class OutputConv(nn.Conv2d):
+    """A network's last 3×3 convolution: in float32 even where the others run in bf16.
+
+    bf16 has 128 values from 0.5 to 1. In a smooth illumination nearly all neighbours would be
+    equal, and the smoothness that the losses ask for would have no gradient.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, kernel_size=3, padding=1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return (b, out_channels, h, w), in float32 within autocast."""
+        if not torch.is_autocast_enabled(features.device.type):
+            return super().forward(features)
+        with torch.autocast(features.device.type, enabled=False):
+            return super().forward(features.float())
+
+
 def initialise(net: nn.Module) -> None:
     """Draw the weights of all convolutions after He et al., ICCV 2015; biases start at 0.
 
@@ -76,7 +94,7 @@ class DecomNet(nn.Module):
         super().__init__()
         self.input_conv = conv3x3(3, CHANNELS)
         self.convs = nn.ModuleList(conv3x3(CHANNELS, CHANNELS) for _ in range(5))
-        self.output_conv = conv3x3(CHANNELS, 4)
+        self.output_conv = OutputConv(CHANNELS, 4)
 
     def forward(self, photo: Tensor) -> Decomposition:
         """Decompose `photo`, (b, 3, h, w) in [0, 1]."""
@@ -146,7 +164,7 @@ class EnhanceNet(nn.Module):
         self.down = nn.ModuleList(conv3x3(CHANNELS, CHANNELS, stride=2) for _ in range(3))
         self.up = nn.ModuleList(upsampling_block(upsampling) for _ in range(3))
         self.fuse = nn.Conv2d(3 * CHANNELS, CHANNELS, kernel_size=1)
-        self.output_conv = conv3x3(CHANNELS, 1)
+        self.output_conv = OutputConv(CHANNELS, 1)
 
     def forward(self, decomposition: Decomposition) -> Tensor:
         """Return the enhanced illumination Î, (b, 1, h, w), not clamped."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from retinex.thumbnail import THUMBNAIL_SIZE
-from retinex.training.networks import RetinexStages, conv3x3, crop_to, initialise
+from retinex.training.networks import OutputConv, RetinexStages, conv3x3, crop_to, initialise
 
 HALF, QUARTER, EIGHTH = 32, 64, 96
 """Channels of the feature maps at a half, a quarter and an eighth of the photo's size."""
@@ -46,7 +46,7 @@ class PlusNet(nn.Module):
         self.quarter_up = Blocks(QUARTER, 2)
         self.from_quarter = Up(QUARTER, HALF)
         self.half_up = Blocks(HALF, 2)
-        self.output_conv = conv3x3(HALF, 4 * 6)
+        self.output_conv = OutputConv(HALF, 4 * 6)
         initialise(self)
         start_as_identity(self)
 
