@@ -9,7 +9,6 @@ call is in retinex/demo_endpoints.py, the looks are in demo.css.
 """
 
 import argparse
-import math
 import os
 import shutil
 import signal
@@ -34,6 +33,7 @@ from retinex import (
     Photo,
     open_photo,
 )
+from retinex.demo_downloads import MOST_BYTES, limit_downloads
 from retinex.demo_endpoints import add_endpoints
 from retinex.demo_files import SECONDS_RESULTS_ARE_KEPT, keep_deleting_old_files
 from retinex.demo_inputs import new_message
@@ -73,16 +73,19 @@ NO_RESULTS = (
     "Choose a photo and wait for its result. "
     f"It is kept for {SECONDS_RESULTS_ARE_KEPT // 60} minutes."
 )
-LONGEST_QUEUE = 64
+LARGEST_MEGAPIXELS = 178
+"""Pillow refuses more."""
+LONGEST_QUEUE = 256
+"""Events that wait: photos for the networks, but controls and downloads, too."""
 MOST_SESSIONS = 200
 """Of visitors that gradio remembers, each with files of their photo; the oldest are forgotten."""
-INSTANTLY: dict[str, Any] = {
+WITHOUT_QUEUE: dict[str, Any] = {
     "queue": False,
     "show_progress": "hidden",
     "api_visibility": "private",
 }
 """How events are answered that compute nothing."""
-AT_ONCE: dict[str, Any] = {
+WITHOUT_NETWORKS: dict[str, Any] = {
     "show_progress": "hidden",
     "trigger_mode": "always_last",
     "api_visibility": "private",
@@ -115,8 +118,12 @@ def main() -> None:
             load_enhancer(names, settings)
     except (DeviceError, ModelError) as error:
         raise SystemExit(f"demo.py: {error}") from error
-    # As Ctrl-C does, so that visitors' files are deleted when a server is stopped.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    # As Ctrl-C does, so that visitors' files are deleted when a server or its terminal is closed.
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP, nohup ignores it
+        if number and signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda *_: sys.exit())
+    limit_downloads()
     with tempfile.TemporaryDirectory(prefix="retinex-", ignore_cleanup_errors=True) as folder:
         uploads = str(Path(folder) / "uploads")
         os.environ["GRADIO_TEMP_DIR"] = gradio_mcp.DEFAULT_TEMP_DIR = uploads
@@ -129,7 +136,7 @@ def main() -> None:
             js=(ROOT / "demo.js").read_text(),
             inbrowser=not {"SPACE_ID", "GRADIO_SERVER_NAME", "CI"} & os.environ.keys(),
             allowed_paths=[str(EXAMPLES_FOLDER)],
-            max_file_size="200mb",
+            max_file_size=MOST_BYTES,
             state_session_capacity=MOST_SESSIONS,
             run_history=False,
             mcp_server=True,
@@ -163,10 +170,10 @@ def connect(page: Page, blocks: gr.Blocks, settings: Settings, folder: Path) -> 
         partial(answer_controls, page),
         inputs=[page.wanted, page.results, *page.view],
         outputs=[*page.shown, page.results],
-        **AT_ONCE,
+        **WITHOUT_NETWORKS,
     )
     referring = page.reference.change(
-        lambda path: path, page.reference, page.wanted_reference, **INSTANTLY
+        lambda path: path, page.reference, page.wanted_reference, **WITHOUT_QUEUE
     )
     catch_up_after(page, moving)
     score_after(page, settings, referring)
@@ -174,18 +181,18 @@ def connect(page: Page, blocks: gr.Blocks, settings: Settings, folder: Path) -> 
     catch_up_after(page, readjust_after(page, opening))
     score_after(page, settings, catch_up_after(page, readjust_after(page, running)))
     page.compared.change(
-        lambda name: EXPERIMENTS[name].best_at, page.compared, page.best_at, **INSTANTLY
+        lambda name: EXPERIMENTS[name].best_at, page.compared, page.best_at, **WITHOUT_QUEUE
     )
     connect_downloads(page)
 
 
 def connect_photo(page: Page, settings: Settings, folder: Path) -> Event:
     """Run the networks on what the visitor chooses, until they press Stop."""
-    page.examples.click(lambda sample: sample[0], page.examples, page.photo, **INSTANTLY)
-    page.stop.click(stop_run, inputs=page.results, **INSTANTLY)
+    page.examples.click(lambda sample: sample[0], page.examples, page.photo, **WITHOUT_QUEUE)
+    page.stop.click(stop_run, inputs=page.results, **WITHOUT_QUEUE)
     # The run of another photo begins when that of the former has ended.
     return page.photo.change(
-        choose, inputs=[page.photo, page.wanted, page.results], outputs=page.wanted, **INSTANTLY
+        choose, inputs=[page.photo, page.wanted, page.results], outputs=page.wanted, **WITHOUT_QUEUE
     ).then(
         partial(take_photo, page, settings, folder),
         inputs=[page.photo, page.wanted, page.wanted_reference, page.results, *page.view],
@@ -203,14 +210,14 @@ def readjust_after(page: Page, event: Event) -> Event:
         lambda results, *view: readjust(page, results, read_view(*view)),
         inputs=[page.results, *page.view],
         outputs=[*page.shown, page.results],
-        **AT_ONCE,
+        **WITHOUT_NETWORKS,
     )
 
 
 def catch_up_after(page: Page, event: Event) -> Event:
     """Show the other experiments so, too."""
     return event.then(
-        partial(readjust_others, page), inputs=page.results, outputs=page.shown, **AT_ONCE
+        partial(readjust_others, page), inputs=page.results, outputs=page.shown, **WITHOUT_NETWORKS
     )
 
 
@@ -220,7 +227,7 @@ def score_after(page: Page, settings: Settings, event: Event) -> Event:
         partial(score, page, settings),
         inputs=[page.wanted_reference, page.wanted, page.results],
         outputs=[*page.shown, page.results],
-        **AT_ONCE,
+        **WITHOUT_NETWORKS,
     )
 
 
@@ -545,9 +552,11 @@ def parse_megapixels(text: str) -> float:
     """Read a number of megapixels."""
     with suppress(ValueError):  # no number at all
         megapixels = float(text)
-        if 0 < megapixels < math.inf:
+        if 0 < megapixels <= LARGEST_MEGAPIXELS:
             return megapixels
-    raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
+    raise argparse.ArgumentTypeError(
+        f"expected a number above 0, up to {LARGEST_MEGAPIXELS}, got {text!r}"
+    )
 
 
 if __name__ == "__main__":

@@ -12,8 +12,10 @@ from retinex.stages import Stage
 
 Floats = NDArray[np.float32]
 
-MAX_EXPOSURE = 3.0
+MAX_EXPOSURE = 5.0
 """Stops that `Adjustments.exposure` goes up or down."""
+GAMMA = 2.2
+"""Light is about sRGB's values to this power: a stop makes them 2^(1 / 2.2) times as large."""
 
 BRIGHT = 128
 """Illumination of 255 from which noise isn't amplified enough to touch the reflectance."""
@@ -47,8 +49,7 @@ class Adjustments:
         strength: share of the enhancement, from 0 (the input) to 1 (all of it).
         highlight_protection: how far areas that are bright in the input stay as they are, 0 to 1.
         denoise: how much of the noise of dark areas is taken out of the reflectance, 0 to 1.
-        exposure: how often the enhanced illumination is doubled, or halved below 0, from -3 to 3;
-            it is a factor of tone-mapped values, so that 1 looks like two stops of a camera.
+        exposure: in stops, how often the light is doubled, or halved below 0, from -5 to 5.
     """
 
     strength: float = 1.0
@@ -181,7 +182,7 @@ def _denoise_output(stages: dict[Stage, Pixels], strength: float) -> Pixels:
 
 
 def _expose(output: Pixels, stops: float) -> Pixels:
-    """Multiply by 2^stops, all channels of a pixel alike, with a shoulder instead of clipping."""
+    """Double light `stops` times, in all channels alike, with a shoulder instead of clipping."""
     gains = _exposure_gains(stops)
     exposed = np.empty_like(output)
     for rows in split_rows(len(output)):
@@ -196,7 +197,7 @@ def _exposure_gains(stops: float) -> Floats:
     Less light only multiplies. More light multiplies up to `SHOULDER`; from there to white a
     hyperbola goes on with the same slope, so that nothing clips and 0 stops change nothing.
     """
-    gain = 2.0**stops
+    gain = 2.0 ** (stops / GAMMA)
     if gain <= 1:
         return np.full(256, gain, np.float32)
     brightness = np.arange(256) / 255

@@ -4,6 +4,7 @@ gradio's own `delete_cache` leaves files that came over MCP and empty folders, a
 the first error.
 """
 
+import shutil
 import threading
 import time
 from collections.abc import Collection
@@ -13,6 +14,9 @@ from pathlib import Path
 SECONDS_RESULTS_ARE_KEPT = 900
 SECONDS_UPLOADS_ARE_KEPT = 3600
 """Longer than results: photos may wait for those of other visitors."""
+SECONDS_WHEN_SPACE_IS_SHORT = 300
+LEAST_SPACE = 5_000_000_000
+"""Bytes free on the disk below which it is."""
 SECONDS_BETWEEN_DELETIONS = 60
 
 
@@ -23,9 +27,14 @@ def keep_deleting_old_files(folder: Path) -> None:
     def run() -> None:
         while True:
             time.sleep(SECONDS_BETWEEN_DELETIONS)
-            delete_old_files(folder, kept, SECONDS_UPLOADS_ARE_KEPT)
+            delete_old_files(folder, kept, seconds_to_keep(shutil.disk_usage(folder).free))
 
     threading.Thread(target=run, daemon=True).start()
+
+
+def seconds_to_keep(free: int) -> int:
+    """Return how long files stay on a disk with `free` bytes left."""
+    return SECONDS_UPLOADS_ARE_KEPT if free > LEAST_SPACE else SECONDS_WHEN_SPACE_IS_SHORT
 
 
 def delete_old_files(folder: Path, kept: Collection[Path], seconds: float) -> None:

@@ -19,11 +19,12 @@ gc.disable()
 with patch.object(inspect, "getfile", _find_no_file):
     import gradio as gr
     from gradio import mcp as gradio_mcp
+    from gradio import processing_utils
     from gradio.routes import App
 gc.freeze()
 gc.enable()
 
-__all__ = ["gr", "gradio_mcp", "without_servers"]
+__all__ = ["gr", "gradio_mcp", "processing_utils", "without_servers"]
 
 
 @contextmanager

@@ -1,7 +1,9 @@
 """The demo as a visitor meets it: a real server, a real browser, real photos."""
 
+import asyncio
 import base64
 import gc
+import gzip
 import io
 import json
 import os
@@ -10,6 +12,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 import tomllib
 import tracemalloc
@@ -18,6 +21,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass, fields, replace
 from functools import cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import accumulate, chain, groupby
 from pathlib import Path
 from typing import Any
@@ -25,6 +29,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+import safehttpx
 from axe_playwright_python.sync_playwright import Axe
 from gradio_client import Client, handle_file
 from PIL import Image, ImageCms
@@ -32,14 +37,23 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 import demo as demo_program
 import retinex
-from retinex import EXPERIMENTS, Adjustments, Enhancement, Stage, adjust, demo_networks
+from retinex import (
+    EXPERIMENTS,
+    Adjustments,
+    Enhancement,
+    Stage,
+    adjust,
+    demo_downloads,
+    demo_networks,
+)
 from retinex.colour_map import colour
-from retinex.demo_files import delete_old_files
+from retinex.demo_downloads import limit_downloads
+from retinex.demo_files import delete_old_files, seconds_to_keep
 from retinex.demo_networks import Settings
 from retinex.experiments import GROUPS
 from retinex.inference import DEFAULT_EXPERIMENT, MODELS_FOLDER, CombinedEnhancer
 from retinex.metrics import psnr, ssim
-from retinex.quick_gradio import gr, without_servers
+from retinex.quick_gradio import gr, processing_utils, without_servers
 from retinex.results import View
 from retinex.stages import COMPUTED_STAGES
 from retinex.statistics import HISTOGRAM_BINS, measure
@@ -1077,6 +1091,53 @@ def test_old_files_are_deleted(tmp_path: Path) -> None:
     assert not sent.parent.exists()
     assert example.exists()
     assert used.exists()
+
+
+def test_files_stay_shorter_where_space_is_short() -> None:
+    assert seconds_to_keep(free=1_000_000) < seconds_to_keep(free=10**12) / 2
+
+
+@pytest.fixture
+def photo_server() -> Iterator[str]:
+    """A server in the web that sends 100 kB, packed to a few bytes, or as many as its path says."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            if self.path == "/packed.png":
+                body = gzip.compress(bytes(100_000))
+                self.send_header("Content-Encoding", "gzip")
+            else:
+                body = bytes(int(self.path[1:]))
+            self.end_headers()
+            self.wfile.write(body)
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://photos.example:{server.server_port}"
+    server.shutdown()
+
+
+def test_what_callers_name_by_address_is_limited(
+    photo_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def find(hostname: str) -> str:
+        return "127.0.0.1"
+
+    def fetch(path: str) -> int:
+        fetching = processing_utils.async_ssrf_protected_download(photo_server + path, tmp_path)
+        return Path(asyncio.run(fetching)).stat().st_size
+
+    monkeypatch.setattr(safehttpx, "async_validate_url", find)
+    monkeypatch.setattr(safehttpx, "AsyncSecureTransport", safehttpx.AsyncSecureTransport)
+    monkeypatch.setattr(processing_utils, "PUBLIC_HOSTNAME_WHITELIST", ["photos.example"])
+    monkeypatch.setattr(demo_downloads, "MOST_BYTES", 50_000)
+    limit_downloads()
+
+    assert fetch("/50000") == 50_000
+    with pytest.raises(ValueError, match="larger than"):
+        fetch("/50001")
+    assert fetch("/packed.png") < 1000
 
 
 def test_callers_cannot_name_files_of_the_server(server: str, dark_photo: Path) -> None:
