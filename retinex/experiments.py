@@ -76,7 +76,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         Experiment(
             name="split_resize",
             title="Split, resize",
-            summary="Decom-Net first, then Enhance-Net with resize + convolution: the paper.",
+            summary="Decom-Net first, then Enhance-Net with resize + convolution, as in the paper.",
             best_at=(
                 "Shows Retinex at work, light and objects apart, at practically the scores of its "
                 "transposed twin: PSNR 17.93 dB, SSIM 0.728."
@@ -86,7 +86,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         Experiment(
             name="split_transposed",
             title="Split, transposed",
-            summary="The same Decom-Net; Enhance-Net grows with transposed convolutions.",
+            summary="The same, but Enhance-Net grows with transposed convolutions.",
             best_at=(
                 "Shows light and objects apart as its resizing twin does, at almost the same "
                 "scores: PSNR 18.03 dB, SSIM 0.729."

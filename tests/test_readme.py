@@ -18,7 +18,18 @@ from retinex import EXPERIMENTS
 from retinex.experiments import Experiment, Mode, Upsampling
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
+DOCUMENTS = [
+    ROOT / "README.md",
+    *(
+        ROOT / folder / "README.md"
+        for folder in ("benchmarks", "examples", "onnx_models", "results")
+    ),
+    ROOT / "results" / "choices.md",
+]
+README, BENCHMARKS, RESULTS, CARD = (
+    (ROOT / folder / "README.md").read_text(encoding="utf-8")
+    for folder in (".", "benchmarks", "results", "onnx_models")
+)
 QUICKEST = "join_ignore_enhance"
 """Exporting the others takes a minute and is tested elsewhere."""
 TINY = {
@@ -45,9 +56,9 @@ def code_blocks(language: str) -> list[str]:
 
 
 def program_commands() -> list[list[str]]:
-    """Every command of README that runs a program of the project, in order, once each."""
+    """Every command that runs a program of the project, in order, once each."""
     lines = "\n".join(code_blocks("sh")).splitlines()
-    quoted = re.findall(r"`((?:python|retinex) [^`]+)`", README)
+    quoted = re.findall(r"`((?:python|retinex) [^`]+)`", README + BENCHMARKS)
     commands = [line for line in [*lines, *quoted] if re.match(r"python \S+\.py|retinex ", line)]
     return [shlex.split(command) for command in dict.fromkeys(commands)]
 
@@ -120,8 +131,7 @@ def test_table_describes_the_experiment_as_the_code_does(experiment: Experiment)
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS.values(), ids=list(EXPERIMENTS))
 def test_what_it_is_best_at_agrees_with_the_scores(experiment: Experiment) -> None:
-    card = (ROOT / "onnx_models" / "README.md").read_text()
-    (scores,) = re.findall(rf"^\| `{experiment.name}` \| (.+) \| (.+) \| (.+) \|$", card, re.M)
+    (scores,) = re.findall(rf"^\| `{experiment.name}` \| (.+) \| (.+) \| (.+) \|$", CARD, re.M)
     numbers = re.findall(r"\d+\.\d{2,3}", experiment.best_at)
     assert {scores[0], scores[1]} <= set(numbers) <= set(scores)
 
@@ -142,7 +152,7 @@ def test_findings_are_the_means_of_the_evaluation(experiment: str) -> None:
         *(f"{of_sizes}_mean", f"{of_sizes}_spread", "flat_noise", "decom_loss", "enhance_loss"),
     )
     row = f"| `{experiment}` | {mean:.3f} | {spread:.3f} | {noise:.2f} |"
-    (cells,) = re.findall(rf"^{re.escape(row)}(.*)$", README, re.M)
+    (cells,) = re.findall(rf"^{re.escape(row)}(.*)$", RESULTS, re.M)
     ours = [float(loss) for loss in re.findall(r"(?:^|\|) (0\.\d{4})", cells)]
     assert ours == [] if experiment == "retinex_plus" else ours == pytest.approx(losses, abs=5e-5)
 
@@ -151,8 +161,7 @@ def test_findings_are_the_means_of_the_evaluation(experiment: str) -> None:
 def test_denoised_scores_are_the_means_of_the_evaluation(experiment: str) -> None:
     file = ROOT / "results" / "denoised_1" / "results.csv"
     psnr, ssim = read_means(file, experiment, "psnr", "ssim")
-    card = (ROOT / "onnx_models" / "README.md").read_text()
-    assert re.search(rf"^\| {experiment}\b.* \| {psnr:.2f} \| {ssim:.3f} \|$", card, re.M)
+    assert re.search(rf"^\| {experiment}\b.* \| {psnr:.2f} \| {ssim:.3f} \|$", CARD, re.M)
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
@@ -161,18 +170,30 @@ def test_scores_are_the_means_of_the_evaluation(experiment: str) -> None:
         ROOT / "results" / "results.csv", experiment, "psnr", "ssim", "psnr_gt_mean"
     )
     row = f"| `{experiment}` | {psnr:.2f} | {ssim:.3f} | {corrected:.2f} |"
-    card = (ROOT / "onnx_models" / "README.md").read_text()
-    assert row in card
+    assert row in CARD
     assert row in README.replace("**", "")
-    metrics = card.split(f"name: {experiment}\n")[1].split("- name:")[0]
+    metrics = CARD.split(f"name: {experiment}\n")[1].split("- name:")[0]
     assert f"value: {psnr:.2f}\n" in metrics
     assert f"value: {ssim:.3f}\n" in metrics
 
 
-def test_linked_files_exist() -> None:
-    links = re.findall(r"\]\((?!https?://)([^)#]+)\)", README)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(document: Path) -> None:
+    links = re.findall(
+        r"\]\((?!https?://)([^)#]*)#?([^)]*)\)", document.read_text(encoding="utf-8")
+    )
     assert links
-    assert [link for link in links if not (ROOT / link).exists()] == []
+    for file, heading in links:
+        target = document.parent / file if file else document
+        assert target.exists(), file
+        if heading:
+            text = target.read_text(encoding="utf-8")
+            assert heading in map(anchor, re.findall(r"^#+ (.+)$", text, re.M)), heading
+
+
+def anchor(heading: str) -> str:
+    """What GitHub calls a heading in links."""
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
 
 
 def test_space_installs_the_gradio_that_is_tested() -> None:

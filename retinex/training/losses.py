@@ -51,7 +51,7 @@ class DecomWeights:
 PAPER = DecomWeights()
 SEPARATE = DecomWeights(mutual_reconstruction=0.1, invariable_reflectance=0.1, smoothness=1.0)
 """What Decom-Net trained separately does better with; trained together with Enhance-Net, it did
-worse (onnx_models/README.md has the figures)."""
+worse (results/choices.md has the figures)."""
 
 
 def gray(rgb: Tensor) -> Tensor:
