@@ -36,9 +36,9 @@ class ImageScores:
     Attributes:
         experiment: name of the experiment.
         image: the pair's stem.
-        values: the numbers by name: "psnr", "ssim", "psnr_gt_mean", "illumination_mean",
-            "illumination_spread", "seconds_per_megapixel", those of the extra measures and, where
-            the reference has plain areas, "flat_noise" and "flat_noise_of_reference".
+        values: the numbers by name: "psnr", "ssim", "psnr_gt_mean", "enhanced_illumination_mean",
+            "enhanced_illumination_spread", "seconds_per_megapixel", those of the extra measures
+            and, where the reference has plain areas, "flat_noise" and "flat_noise_of_reference".
     """
 
     experiment: str
@@ -161,8 +161,8 @@ def score(
         "psnr": psnr(output, reference),
         "ssim": ssim(output, reference),
         "psnr_gt_mean": psnr_gt_mean(output, reference),
-        "illumination_mean": float(brightened.mean()),
-        "illumination_spread": float(brightened.std()),
+        "enhanced_illumination_mean": float(brightened.mean()),
+        "enhanced_illumination_spread": float(brightened.std()),
         "seconds_per_megapixel": enhancement.seconds / megapixels,
     }
     for name, picture in (("flat_noise", output), ("flat_noise_of_reference", reference)):

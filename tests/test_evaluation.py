@@ -337,10 +337,10 @@ def test_losses_and_lpips_where_they_can_be_computed(pairs: Path, tmp_path: Path
     assert float(row["decom_loss"]) == pytest.approx(decom, rel=1e-4)
     assert float(row["enhance_loss"]) == pytest.approx(enhance, rel=1e-4)
     assert enhanced_illumination.max() > 1.1
-    assert float(row["unclipped_mean"]) == pytest.approx(
+    assert float(row["unclipped_enhanced_illumination_mean"]) == pytest.approx(
         enhanced_illumination.mean().item(), rel=1e-4
     )
-    assert float(row["unclipped_spread"]) == pytest.approx(
+    assert float(row["unclipped_enhanced_illumination_spread"]) == pytest.approx(
         enhanced_illumination.std().item(), rel=1e-4
     )
 

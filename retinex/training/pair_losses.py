@@ -34,9 +34,9 @@ class PairLosses:
 
     @torch.inference_mode()
     def __call__(self, low: Pixels, output: Pixels, high: Pixels) -> dict[str, float]:
-        """Return "decom_loss", "enhance_loss", "unclipped_mean" and "unclipped_spread" of a pair.
+        """Return a pair's "decom_loss", "enhance_loss" and mean and spread of its Î.
 
-        The latter are of Î, which pictures clip at 1. The pair, (h, w, 3) uint8, is made 297×297.
+        Pictures clip Î at 1; this one isn't. The pair, (h, w, 3) uint8, is made 297×297.
         Enhance-Net's loss is defined for experiments without one, too: Î is 1 there. `output`
         isn't used: the networks run anew, at the size of the study.
         """
@@ -45,8 +45,8 @@ class PairLosses:
         losses = phase_losses(self._net, Phase.JOIN, batch, float32)
         illumination = self._net(batch.low).enhanced_illumination
         return {f"{name}_loss": loss.item() for name, loss in losses.items()} | {
-            "unclipped_mean": illumination.mean().item(),
-            "unclipped_spread": illumination.std().item(),
+            "unclipped_enhanced_illumination_mean": illumination.mean().item(),
+            "unclipped_enhanced_illumination_spread": illumination.std().item(),
         }
 
 
