@@ -32,10 +32,17 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 HEIC_EXTENSIONS = {".heic", ".heif"}
 """Of iPhones' photos, which need a package more."""
 
+PHOTO_FORMATS = [
+    *("JPEG", "PNG", "TIFF", "WEBP", "GIF", "BMP", "AVIF", "JPEG2000", "PPM", "PSD", "QOI", "TGA"),
+]
+"""Pillow's names of formats that are read. Of its others, EPS starts a program that draws what the
+file says, and icons hold pictures larger than their header says."""
+
 with suppress(ImportError):
     from pillow_heif import register_heif_opener
 
     register_heif_opener()
+    PHOTO_FORMATS.append("HEIF")
 
 Pixels = NDArray[np.uint8]
 """An image in memory: (height, width, 3) RGB or (height, width) gray, uint8."""
@@ -133,7 +140,7 @@ def open_photo(source: PhotoSource, max_pixels: int | None = None) -> Photo:
     try:
         if isinstance(file, Image.Image):
             return _photo_from_image(file, name, max_pixels)
-        with Image.open(file) as image:
+        with Image.open(file, formats=PHOTO_FORMATS) as image:
             return _photo_from_image(image, name, max_pixels)
     except (FileNotFoundError, IsADirectoryError, PermissionError, PhotoError):
         raise

@@ -1,6 +1,7 @@
 """Photos as people have them: written by Pillow to real files, read by retinex and written back."""
 
 import io
+import os
 import struct
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import ExifTags, Image, ImageCms, ImageOps
+from PIL import ExifTags, Image, ImageCms, ImageOps, features
 
 from retinex import Photo, PhotoError, open_photo, save_photo
 from retinex.photo import Pixels
@@ -394,6 +395,34 @@ def test_other_files_are_refused_with_advice(tmp_path: Path, name: str, content:
     assert name in str(error.value)
     with pytest.raises(PhotoError, match="this file"):
         open_photo(content)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="programs have other names there")
+def test_eps_starts_no_program(
+    tmp_path: Path, rgb: Pixels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ghostscript = tmp_path / "gs"
+    ghostscript.write_text(f"#!/bin/sh\necho started > '{tmp_path}/started'\n")
+    ghostscript.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr("PIL.EpsImagePlugin.gs_binary", None)
+    with pytest.raises(PhotoError, match="JPEG, PNG, TIFF or WebP"):
+        open_photo(to_bytes(Image.fromarray(rgb), "EPS"))
+    assert not (tmp_path / "started").exists()
+
+
+@pytest.mark.parametrize("kind", ["ICO", "ICNS"])
+def test_icons_are_no_photos(rgb: Pixels, kind: str) -> None:
+    """Their header may say 1×1 pixel of a picture that fills the memory."""
+    with pytest.raises(PhotoError, match="JPEG, PNG, TIFF or WebP"):
+        open_photo(to_bytes(Image.fromarray(rgb), kind))
+
+
+@pytest.mark.parametrize("kind", ["JPEG2000", "PPM", "TGA", "AVIF"])
+def test_rarer_formats(rgb: Pixels, kind: str) -> None:
+    if kind == "AVIF" and not features.check("avif"):
+        pytest.skip("Pillow was built without AVIF")
+    assert difference(open_photo(to_bytes(Image.fromarray(rgb), kind)).rgb, rgb) <= 16
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
