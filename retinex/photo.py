@@ -142,17 +142,10 @@ def open_photo(source: PhotoSource, max_pixels: int | None = None) -> Photo:
             return _photo_from_image(file, name, max_pixels)
         with Image.open(file, formats=PHOTO_FORMATS) as image:
             return _photo_from_image(image, name, max_pixels)
-    except (FileNotFoundError, IsADirectoryError, PermissionError, PhotoError):
+    except (FileNotFoundError, IsADirectoryError, PermissionError, MemoryError, PhotoError):
         raise
-    except Image.DecompressionBombError as error:
-        raise PhotoError(f"{name} is too large ({error}). Make it smaller first.") from error
-    except (OSError, RuntimeError, SyntaxError, ValueError) as error:
-        # That Pillow doesn't know a file says nothing more; what is broken in one does.
-        detail = "" if isinstance(error, UnidentifiedImageError) else f" ({error})"
-        remedy = "Use a JPEG, PNG, TIFF or WebP file."
-        if Path(name).suffix.lower() in HEIC_EXTENSIONS - Image.registered_extensions().keys():
-            remedy = "For iPhones' photos, `pip install pillow-heif` first."
-        raise PhotoError(f"{name} can't be read as a photo{detail}. {remedy}") from error
+    except Exception as error:  # decoders raise nearly anything of broken files
+        raise PhotoError(_explain(error, name)) from error
 
 
 def save_photo(rgb: Pixels, path: str | Path, original: Photo) -> None:
@@ -183,6 +176,20 @@ def save_photo(rgb: Pixels, path: str | Path, original: Photo) -> None:
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _explain(error: Exception, name: str | Path) -> str:
+    """Say why a file can't be read and what helps."""
+    if isinstance(error, Image.DecompressionBombError):
+        return f"{name} is too large ({error}). Make it smaller first."
+    if not isinstance(error, UnidentifiedImageError):
+        detail = str(error) or type(error).__name__
+        remedy = "It seems damaged: try its original, or save it anew in another program."
+        return f"{name} can't be read as a photo ({detail}). {remedy}"
+    remedy = "Use a JPEG, PNG, TIFF or WebP file."
+    if Path(name).suffix.lower() in HEIC_EXTENSIONS - Image.registered_extensions().keys():
+        remedy = "For iPhones' photos, `pip install pillow-heif` first."
+    return f"{name} can't be read as a photo. {remedy}"
 
 
 def _fit_exif(block: bytes, file_format: str) -> bytes:

@@ -429,8 +429,15 @@ def test_rarer_formats(rgb: Pixels, kind: str) -> None:
 def test_truncated_file_is_refused(rgb: Pixels, kind: str) -> None:
     noise = np.random.default_rng(0).integers(0, 256, rgb.shape, dtype=np.uint8)
     file = to_bytes(Image.fromarray(noise), kind)
-    with pytest.raises(PhotoError, match="can't be read"):
+    with pytest.raises(PhotoError, match=r"can't be read .* damaged") as error:
         open_photo(file[: len(file) // 2])
+    assert "Use a JPEG" not in str(error.value)
+
+
+def test_decoders_own_errors_are_told_as_those_of_the_photo() -> None:
+    qoi_of_one_row = b"qoif" + struct.pack(">IIBB", 64, 40, 3, 0) + b"\xfe\1\2\3" + b"\xfd"
+    with pytest.raises(PhotoError, match=r"this file can't be read .* damaged"):
+        open_photo(qoi_of_one_row)
 
 
 def test_truncated_image_is_refused(rgb: Pixels) -> None:
