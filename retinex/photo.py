@@ -1,7 +1,8 @@
-"""Reading and writing photos: any file Pillow opens ↔ 8-bit RGB, with its EXIF and profile."""
+"""Reading and writing photos: their files ↔ 8-bit RGB, with EXIF, XMP and colour profile."""
 
 import io
 import os
+import re
 import struct
 import threading
 import warnings
@@ -66,6 +67,9 @@ BLOCK_ROWS = 256
 LONGEST_JPEG_EXIF = 65533
 """In bytes."""
 
+LONGEST_JPEG_XMP = 65504
+"""In bytes."""
+
 BROKEN_EXIF = (
     *(AttributeError, KeyError, OverflowError, SyntaxError, TypeError, ValueError),
     struct.error,
@@ -112,12 +116,14 @@ class Photo:
         alpha: (height, width) uint8 transparency, or None.
         exif: the file's EXIF block with orientation reset, empty if it had none.
         icc_profile: the colour profile the values of `rgb` refer to, or None (sRGB is assumed).
+        xmp: the file's XMP packet (ratings, keywords) with orientation reset, empty if it had none.
     """
 
     rgb: Pixels
     alpha: Pixels | None = None
     exif: bytes = b""
     icc_profile: bytes | None = None
+    xmp: bytes = b""
 
 
 def open_photo(source: PhotoSource, max_pixels: int | None = None) -> Photo:
@@ -149,13 +155,13 @@ def open_photo(source: PhotoSource, max_pixels: int | None = None) -> Photo:
 
 
 def save_photo(rgb: Pixels, path: str | Path, original: Photo) -> None:
-    """Write a picture with the EXIF data, colour profile and transparency of `original`.
+    """Write a picture with the EXIF and XMP data, colour profile and transparency of `original`.
 
     The format is that of `path`'s extension, the picture (h, w, 3) RGB or (h, w) gray, uint8.
-    EXIF and the colour profile are kept; so is transparency, where the format has it. JPEG takes
-    64 KB of EXIF: where there is more, it goes without the camera maker's notes, or not at all.
-    JPEG and WebP are written at quality 95, JPEG with full colour resolution. A file or link that
-    is there is replaced.
+    EXIF, XMP and the colour profile are kept; so is transparency, where the format has it. JPEG
+    takes 64 KB of EXIF and as much of XMP: where there is more, EXIF goes without the camera
+    maker's notes, or not at all, XMP not at all. JPEG and WebP are written at quality 95, JPEG with
+    full colour resolution. A file or link that is there is replaced.
 
     Raises:
         ValueError: Pillow knows no format of this extension.
@@ -165,10 +171,10 @@ def save_photo(rgb: Pixels, path: str | Path, original: Photo) -> None:
     file_format = Image.registered_extensions().get(path.suffix.lower(), "")
     if original.alpha is not None and file_format != "JPEG":
         image.putalpha(Image.fromarray(original.alpha))
-    options = FORMAT_OPTIONS.get(file_format, {})
+    options = FORMAT_OPTIONS.get(file_format, {}) | _xmp_options(original.xmp, file_format)
     # A profile of RGB values doesn't describe a gray picture.
     icc_profile = original.icc_profile if rgb.ndim == 3 else None
-    exif = _fit_exif(original.exif, file_format)
+    exif = _fit_exif(original, file_format)
     # So that `path` never holds half a picture, for others or after a crash.
     unfinished = path.with_name(f".{os.getpid()}-{threading.get_ident()}{path.suffix}")
     try:
@@ -192,18 +198,32 @@ def _explain(error: Exception, name: str | Path) -> str:
     return f"{name} can't be read as a photo. {remedy}"
 
 
-def _fit_exif(block: bytes, file_format: str) -> bytes:
-    """Take out of EXIF data what a file of this format has no place for."""
+def _fit_exif(photo: Photo, file_format: str) -> bytes:
+    """Take out of EXIF data what a file of this format has no place for; add XMP to a TIFF's."""
     match file_format:
         case "JPEG":
-            return _shorten_exif(block)
-        case "TIFF" if block:
+            return _shorten_exif(photo.exif)
+        case "TIFF" if photo.exif or photo.xmp:
             exif = Image.Exif()
-            exif.load(block)
+            exif.load(photo.exif)
             described = _without_layout(exif)
             _keep_text(described)
+            if photo.xmp:
+                described[ExifTags.Base.XMLPacket] = photo.xmp
             return described.tobytes()
-    return block
+    return photo.exif
+
+
+def _xmp_options(xmp: bytes, file_format: str) -> dict[str, Any]:
+    """Return what makes `Image.save` write XMP data; TIFF has it among its EXIF tags."""
+    if not xmp or (file_format == "JPEG" and len(xmp) > LONGEST_JPEG_XMP):
+        return {}
+    if file_format == "PNG":
+        text = PngImagePlugin.PngInfo()
+        # The zeros: neither compressed nor translated.
+        text.add(b"iTXt", b"XML:com.adobe.xmp" + bytes(5) + xmp)
+        return {"pnginfo": text}
+    return {"xmp": xmp}
 
 
 def _shorten_exif(block: bytes) -> bytes:
@@ -252,6 +272,7 @@ def _photo_from_image(image: Image.Image, name: str | Path, limit: int | None) -
     _check_size(image.width, image.height, limit)
     image.load()
     image, exif = _turn_upright(image)
+    xmp = _read_xmp(image)
     icc_profile: bytes | None = image.info.get("icc_profile")
     if image.mode == "CMYK" and icc_profile:
         image, icc_profile = _cmyk_to_srgb(image, icc_profile), None
@@ -261,9 +282,17 @@ def _photo_from_image(image: Image.Image, name: str | Path, limit: int | None) -
     if deep:
         image = Image.fromarray(_to_eight_bit(np.asarray(image)))
     if not image.has_transparency_data:
-        return Photo(np.asarray(image.convert("RGB")), None, exif, icc_profile)
+        return Photo(np.asarray(image.convert("RGB")), None, exif, icc_profile, xmp)
     rgba = np.asarray(image.convert("RGBA"))
-    return Photo(np.ascontiguousarray(rgba[:, :, :3]), rgba[:, :, 3], exif, icc_profile)
+    return Photo(np.ascontiguousarray(rgba[:, :, :3]), rgba[:, :, 3], exif, icc_profile, xmp)
+
+
+def _read_xmp(upright: Image.Image) -> bytes:
+    xmp = upright.info.get("xmp")
+    if not isinstance(xmp, bytes):  # none, or a TIFF tag of another kind
+        return b""
+    # Phones append a short video, which the output doesn't have.
+    return re.sub(rb"((?:MotionPhoto|MicroVideo)(?:=[\"']|>))1", rb"\g<1>0", xmp)
 
 
 def _turn_upright(image: Image.Image) -> tuple[Image.Image, bytes]:
@@ -273,10 +302,22 @@ def _turn_upright(image: Image.Image) -> tuple[Image.Image, bytes]:
         exif = upright.getexif()
         if image.format == "TIFF":
             exif = _without_layout(image.getexif())
+        _drop_former_size(exif, upright.size)
         _keep_text(exif)
         return upright, exif.tobytes() if exif else b""
     except BROKEN_EXIF:  # the pixels are intact
         return _turn_by_orientation_alone(image), b""
+
+
+def _drop_former_size(exif: Image.Exif, size: tuple[int, int]) -> None:
+    """Take the width and height out of EXIF data if they aren't those of the upright picture."""
+    tags = exif.get(ExifTags.IFD.Exif, {})
+    if not isinstance(tags, dict):  # a place in the file
+        tags = exif.get_ifd(ExifTags.IFD.Exif)
+    width, height = ExifTags.Base.ExifImageWidth, ExifTags.Base.ExifImageHeight
+    if (tags.get(width), tags.get(height)) != size:
+        tags.pop(width, None)
+        tags.pop(height, None)
 
 
 def _turn_by_orientation_alone(image: Image.Image) -> Image.Image:

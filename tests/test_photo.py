@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import ExifTags, Image, ImageCms, ImageOps, features
+from PIL import ExifTags, Image, ImageCms, ImageOps, PngImagePlugin, features
 
 from retinex import Photo, PhotoError, open_photo, save_photo
 from retinex.photo import Pixels
@@ -89,6 +89,63 @@ def test_exif_orientation(tmp_path: Path, rgb: Pixels, orientation: int, kind: s
     assert reopen(saved).getexif().get(MAKE) == "Camera"
     shown_by_a_viewer = np.asarray(ImageOps.exif_transpose(reopen(saved)))
     assert difference(shown_by_a_viewer, rgb) <= 24
+
+
+XMP = (
+    '<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?>'
+    '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6" xmp:Rating="4"'
+    ' GCamera:MotionPhoto="1"/>Köln</x:xmpmeta><?xpacket end="w"?>'
+)
+
+
+def write_with_xmp(rgb: Pixels, path: Path, xmp: bytes) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    options: dict[str, Any] = {"xmp": xmp, "exif": exif}
+    if path.suffix == ".png":
+        options["pnginfo"] = PngImagePlugin.PngInfo()
+        options["pnginfo"].add_itxt("XML:com.adobe.xmp", xmp.decode(), zip=True)
+    if path.suffix == ".tif":
+        exif[ExifTags.Base.XMLPacket] = xmp
+    Image.fromarray(rgb).save(path, **options)
+
+
+@pytest.mark.parametrize("kind", ["jpg", "png", "webp", "tif"])
+@pytest.mark.parametrize("saved_kind", ["jpg", "png", "webp", "tif"])
+def test_rating_and_keywords_are_kept(
+    tmp_path: Path, rgb: Pixels, kind: str, saved_kind: str
+) -> None:
+    write_with_xmp(rgb, tmp_path / f"a.{kind}", XMP.encode())
+    photo = open_photo(tmp_path / f"a.{kind}")
+    save_photo(photo.rgb, tmp_path / f"saved.{saved_kind}", photo)
+    saved = reopen(tmp_path / f"saved.{saved_kind}")
+    turned = XMP.replace('tiff:Orientation="6"', "")
+    assert saved.info["xmp"].decode() == turned.replace('MotionPhoto="1"', 'MotionPhoto="0"')
+    assert saved.size == np.rot90(rgb, -1).shape[1::-1]
+
+
+def test_xmp_too_long_for_jpeg(tmp_path: Path, rgb: Pixels) -> None:
+    for length, kept in ((65_504, True), (65_505, False)):
+        photo = Photo(rgb, xmp=b"x" * length)
+        save_photo(rgb, tmp_path / "a.jpg", photo)
+        assert ("xmp" in reopen(tmp_path / "a.jpg").info) is kept
+    save_photo(rgb, tmp_path / "a.png", photo)
+    assert reopen(tmp_path / "a.png").info["xmp"] == photo.xmp
+
+
+@pytest.mark.parametrize("kind", ["jpg", "tif"])
+@pytest.mark.parametrize(("orientation", "kept"), [(1, True), (3, True), (6, False)])
+def test_width_and_height_of_a_turned_photo(
+    tmp_path: Path, rgb: Pixels, kind: str, orientation: int, kept: bool
+) -> None:
+    size = {ExifTags.Base.ExifImageWidth: 64, ExifTags.Base.ExifImageHeight: 40}
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    exif[ExifTags.IFD.Exif] = {ExifTags.Base.ExposureTime: 0.5, **size}
+    Image.fromarray(rgb).save(tmp_path / f"a.{kind}", exif=exif.tobytes())
+    save_photo(rgb, tmp_path / "saved.jpg", open_photo(tmp_path / f"a.{kind}"))
+    saved = reopen(tmp_path / "saved.jpg").getexif().get_ifd(ExifTags.IFD.Exif)
+    assert saved == {ExifTags.Base.ExposureTime: 0.5, **(size if kept else {})}
 
 
 @pytest.mark.parametrize("kind", ["jpg", "tif"])
