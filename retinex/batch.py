@@ -1,6 +1,7 @@
 """Many photos, files and folders of them, to files of the same names in another folder."""
 
 import tempfile
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -183,7 +184,7 @@ def _stage_paths(target: Path) -> dict[Stage, Path]:
 def _check_targets(jobs: Sequence[Job]) -> None:
     # Device and inode tell a file by whatever name: links, other spellings of the path or case.
     sources = {_identity(job.source): job.source for job in jobs}
-    writers: dict[Path, Path] = {}
+    writers: dict[str, tuple[Path, Path]] = {}
     for job in jobs:
         for path in job.files:
             if path.exists() and _identity(path) in sources:
@@ -191,10 +192,13 @@ def _check_targets(jobs: Sequence[Job]) -> None:
                     f"{path} is one of the photos to enhance and would be overwritten; "
                     "choose another --out"
                 )
-            other = writers.setdefault(path, job.source)
+            # Many file systems take names that differ in case or the spelling of accents for one.
+            name = unicodedata.normalize("NFC", str(path)).casefold()
+            same, other = writers.setdefault(name, (path, job.source))
             if other != job.source:
+                where = path if path == same else f"{path}, which many disks take for {same}"
                 raise BatchError(
-                    f"{other} and {job.source} would both be written to {path}; "
+                    f"{other} and {job.source} would both be written to {where}; "
                     "rename one of them, or enhance them in two runs with different --out"
                 )
 

@@ -293,6 +293,19 @@ def test_two_photos_for_one_output(tmp_path: Path) -> None:
     assert files(tmp_path / "bright") == {"a.png", "a.jpg"}
 
 
+@pytest.mark.parametrize("other", ["caf\u00e9 1.JPG", "CAFE\u0301 1.jpg"])
+def test_names_that_are_one_on_many_disks(tmp_path: Path, other: str) -> None:
+    """As those of macOS and Windows, and of cards and sticks: one would replace the other."""
+    first = write(tmp_path / "p" / "caf\u00e9 1.jpg")
+    second = write(tmp_path / "q" / other)
+
+    message = refused(first.parent, second.parent, "--out", tmp_path / "bright")
+
+    assert str(first) in message
+    assert str(second) in message
+    assert "which many disks take for" in message
+
+
 def test_a_photo_named_twice_is_enhanced_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
