@@ -65,8 +65,8 @@ class Batch:
 
     Attributes:
         jobs: sorted by target: the same on every machine that sees the same files.
-        left_alone: number of files in the folders that aren't photos, by extension; hidden files
-            are none.
+        left_alone: number of files in the folders that aren't photos, by extension or what else
+            they are: hidden, broken links, links to folders.
     """
 
     jobs: list[Job]
@@ -78,11 +78,12 @@ def plan_batch(
 ) -> Batch:
     """Decide which files to read and which to write.
 
-    Folders are searched with all their sub-folders for files with an extension of
-    `retinex.datasets.PHOTO_EXTENSIONS`, except in `out`; files are taken whatever their extension.
+    Folders are searched with all their sub-folders, but for linked ones, for files with an
+    extension of `retinex.datasets.PHOTO_EXTENSIONS`, except in `out`; files are taken whatever
+    their extension.
 
     Raises:
-        BatchError: an input is missing, two photos would be written to one file, or a photo would
+        BatchError: an input is missing, two photos would be written to one file, a photo would
             be overwritten.
     """
     jobs: dict[tuple[Path, Path], Job] = {}
@@ -90,7 +91,7 @@ def plan_batch(
     for source_root in inputs:
         for file in _list_files(source_root, out):
             name = file.relative_to(source_root) if source_root.is_dir() else Path(file.name)
-            if source_root.is_dir() and (kind := why_no_photo(name)):
+            if source_root.is_dir() and (kind := _why_left_alone(file, name)):
                 left_alone[kind] += 1
                 continue
             target = (out / name).with_suffix(choose_extension(file, file_format))
@@ -166,11 +167,19 @@ def _list_files(root: Path, out: Path) -> Iterable[Path]:
         raise BatchError(f"there is no file or folder {root}")
     if out.resolve() == root.resolve():
         raise BatchError(f"--out is the folder {root} itself; choose another one")
-    files = [file for file in root.rglob("*") if file.is_file()]
+    files = [file for file in root.rglob("*") if file.is_file() or file.is_symlink()]
     results = out.resolve()
     if not results.is_relative_to(root.resolve()):
         return files
-    return [file for file in files if not file.resolve().is_relative_to(results)]
+    return [
+        file for file in files if not (file.exists() and file.resolve().is_relative_to(results))
+    ]
+
+
+def _why_left_alone(file: Path, name: Path) -> str:
+    if file.is_file():
+        return why_no_photo(name)
+    return "linked folder(s)" if file.is_dir() else "broken link(s)"
 
 
 def _stage_paths(target: Path) -> dict[Stage, Path]:

@@ -146,7 +146,7 @@ def summarise(batch: Batch, enhanced: int, skipped: int, out: Path) -> str:
         parts.append(f"{skipped} skipped, their output exists (--overwrite makes it anew)")
     if batch.left_alone:
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(batch.left_alone.items()))
-        parts.append(f"left alone in the folders, no photos by their extension: {kinds}")
+        parts.append(f"left alone in the folders: {kinds}")
     if not batch.jobs:
         parts.append("no photos found")
     return "; ".join(parts)

@@ -156,6 +156,21 @@ def test_hidden_files_are_no_photos(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "2 hidden" in capsys.readouterr().out
 
 
+def test_links_left_alone_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    night, out = tmp_path / "night", tmp_path / "night" / "bright"
+    write(tmp_path / "elsewhere" / "b.png")
+    write(night / "a.png")
+    (night / "linked.png").symlink_to(tmp_path / "elsewhere" / "b.png")
+    (night / "album").symlink_to(tmp_path / "elsewhere")
+    (night / "lost.jpg").symlink_to(tmp_path / "deleted.jpg")
+    (night / "loop.jpg").symlink_to(night / "loop.jpg")
+
+    assert enhance(night, "--out", out) == 0
+
+    assert files(out) == {"a.png", "linked.png"}
+    assert "left alone in the folders: 2 broken link(s), 1 linked folder" in capsys.readouterr().out
+
+
 def test_no_photo_is_computed_for_nothing(night: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retinex.Enhancer, "enhance", lambda *_: pytest.fail("networks ran"))
     with pytest.raises(SystemExit, match=r"can't write into .*notes\.txt"):
