@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from retinex.adjustments import Adjustments, adjust
-from retinex.datasets import why_no_photo
+from retinex.datasets import PHOTO_EXTENSIONS, why_no_photo
 from retinex.inference import Enhancer
 from retinex.photo import save_photo
 from retinex.stages import COMPUTED_STAGES, Stage
@@ -51,7 +51,7 @@ class Job:
 
     @property
     def files(self) -> list[Path]:
-        """All files it writes; the output is the last."""
+        """All files it writes."""
         return [*self.stages.values(), self.target]
 
     def is_done(self) -> bool:
@@ -80,12 +80,13 @@ def plan_batch(
 
     Folders are searched with all their sub-folders, but for linked ones, for files with an
     extension of `retinex.datasets.PHOTO_EXTENSIONS`, except in `out`; files are taken whatever
-    their extension.
+    their extension. `out` is a folder, or for one photo its output by the name of a photo.
 
     Raises:
-        BatchError: an input is missing, two photos would be written to one file, a photo would
-            be overwritten.
+        BatchError: an input is missing, two photos would be written to one file, a photo would be
+            overwritten, or `out` can't be written as the photo it is named like.
     """
+    out_is_file = _is_file_to_write(out, inputs, file_format)
     jobs: dict[tuple[Path, Path], Job] = {}
     left_alone: Counter[str] = Counter()
     for source_root in inputs:
@@ -94,7 +95,8 @@ def plan_batch(
             if source_root.is_dir() and (kind := _why_left_alone(file, name)):
                 left_alone[kind] += 1
                 continue
-            target = (out / name).with_suffix(choose_extension(file, file_format))
+            extension = choose_extension(file, file_format)
+            target = out if out_is_file else (out / name).with_suffix(extension)
             job = Job(file, target, _stage_paths(target) if stages else {})
             # A file named twice is one job.
             jobs.setdefault((file.resolve(), target), job)
@@ -156,7 +158,6 @@ def run_job(job: Job, enhancer: Enhancer, adjustments: Adjustments) -> None:
     job.target.parent.mkdir(parents=True, exist_ok=True)
     for stage, path in job.stages.items():
         save_photo(enhancement.stages[stage], path, enhancement.photo)
-    # Last: where it exists, the job is done.
     save_photo(adjust(enhancement, adjustments), job.target, enhancement.photo)
 
 
@@ -180,6 +181,17 @@ def _why_left_alone(file: Path, name: Path) -> str:
     if file.is_file():
         return why_no_photo(name)
     return "linked folder(s)" if file.is_dir() else "broken link(s)"
+
+
+def _is_file_to_write(out: Path, inputs: Sequence[Path], file_format: Format) -> bool:
+    if out.suffix.lower() not in PHOTO_EXTENSIONS or out.is_dir():
+        return False
+    if len(inputs) > 1 or inputs[0].is_dir():
+        raise BatchError(f"{out} is named like one photo; for several, let --out name a folder")
+    written_as = choose_extension(out, file_format)
+    if written_as.lower() != out.suffix.lower():
+        raise BatchError(f"{out} would be written as {written_as}; give --out that extension")
+    return True
 
 
 def _stage_paths(target: Path) -> dict[Stage, Path]:

@@ -118,7 +118,7 @@ def run_enhance(args: argparse.Namespace) -> int:
     adjustments = Adjustments(args.strength, args.highlights, args.denoise, args.exposure)
     enhancer = Enhancer(args.experiment, args.device, args.models)
     if waiting:
-        check_writable(args.out)
+        check_writable(waiting[0].target.parent)
     print(describe_device(enhancer))
     failures: dict[Path, str] = {}
     for job in tqdm(waiting, "enhance", unit="photo"):
@@ -222,7 +222,12 @@ def _add_enhance(commands: Commands) -> None:
         help=f"of {', '.join(EXPERIMENTS)} (default {DEFAULT_EXPERIMENT})",
     )
     _add_common(parser)
-    parser.add_argument("--out", type=Path, required=True, help="folder to write to")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        help="folder to write to, or for one photo a file, such as bright.jpg",
+    )
     parser.add_argument(
         "--format",
         type=Format,

@@ -139,6 +139,26 @@ def test_what_pillow_cannot_write_as_a_photo_becomes_png(tmp_path: Path) -> None
     assert files(tmp_path / "bright") == {"moving.png"}
 
 
+@pytest.mark.parametrize("name", ["bright.jpg", "out/bright.PNG", "a.jpg"])
+def test_one_photo_to_a_file(tmp_path: Path, name: str) -> None:
+    out = tmp_path / name
+
+    assert enhance(write(tmp_path / "a.png"), "--out", out, "--stages") == 0
+
+    stages = {out.with_stem(f"{out.stem}-{stage}").name for stage in STAGES}
+    assert {path.name for path in out.parent.iterdir()} - {"a.png"} == {out.name, *stages}
+    with Image.open(out) as image:
+        assert image.format == ("PNG" if "PNG" in name else "JPEG")
+
+
+def test_a_folder_may_be_named_like_a_photo(tmp_path: Path) -> None:
+    (tmp_path / "bright.jpg").mkdir()
+
+    assert enhance(write(tmp_path / "a.png"), "--out", tmp_path / "bright.jpg") == 0
+
+    assert files(tmp_path / "bright.jpg") == {"a.png"}
+
+
 def test_results_beside_and_around_the_folder(night: Path, tmp_path: Path) -> None:
     assert enhance(night / "street" / "deep", "--out", night) == 0
 
@@ -319,6 +339,16 @@ def test_names_that_are_one_on_many_disks(tmp_path: Path, other: str) -> None:
     assert str(first) in message
     assert str(second) in message
     assert "which many disks take for" in message
+
+
+@pytest.mark.parametrize("name", ["bright.bmp", "bright.heic", "bright.jpg"])
+def test_a_file_that_cannot_be_the_output(tmp_path: Path, name: str) -> None:
+    photo, out = write(tmp_path / "night" / "a.png"), tmp_path / name
+
+    assert "let --out name a folder" in refused(photo.parent, "--out", out)
+    assert "let --out name a folder" in refused(photo, photo, "--out", out)
+    assert "would be written as .png" in refused(photo, "--out", out, "--format", "png")
+    assert not out.exists()
 
 
 def test_a_photo_named_twice_is_enhanced_once(
