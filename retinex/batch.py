@@ -32,6 +32,8 @@ class Format(StrEnum):
     """As the original, where it is one of `KEPT_FORMATS`; else PNG."""
     PNG = "png"
     JPG = "jpg"
+    JPEG = "jpeg"
+    """The same by its longer extension."""
     WEBP = "webp"
 
 

@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from tqdm import tqdm
 
+from retinex import __version__
 from retinex.adjustments import MAX_EXPOSURE, Adjustments
 from retinex.batch import Batch, BatchError, Format, Shard, check_writable, plan_batch, run_job
 from retinex.datasets import DatasetError
@@ -112,7 +113,7 @@ def describe_evaluation(pairs: Path, done: int, count: int, denoise: float) -> s
 
 def run_enhance(args: argparse.Namespace) -> int:
     """Enhance photos; print what was done and, last, what failed and why."""
-    batch = plan_batch(args.photos, args.out, args.format, args.stages)
+    batch = plan_batch(args.photos, args.out, Format(args.format), args.stages)
     jobs = args.shard.take(batch.jobs)
     waiting = [job for job in jobs if args.overwrite or not job.is_done()]
     adjustments = Adjustments(args.strength, args.highlights, args.denoise, args.exposure)
@@ -155,6 +156,7 @@ def summarise(batch: Batch, enhanced: int, skipped: int, out: Path) -> str:
 def build_parser() -> argparse.ArgumentParser:
     """Describe the two commands."""
     parser = argparse.ArgumentParser(prog="retinex", description=__doc__)
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_evaluate(commands)
     _add_enhance(commands)
@@ -230,8 +232,7 @@ def _add_enhance(commands: Commands) -> None:
     )
     parser.add_argument(
         "--format",
-        type=Format,
-        choices=list(Format),
+        choices=[str(choice) for choice in Format],
         default=Format.KEEP,
         help="what to write (default keep: as the original, or PNG where that can't be written)",
     )
@@ -299,8 +300,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--device",
-        type=Device,
-        choices=list(Device),
+        choices=[str(choice) for choice in Device],
         default=Device.AUTO,
         help="what the networks run on (default auto: the fastest that works)",
     )

@@ -159,6 +159,33 @@ def test_a_folder_may_be_named_like_a_photo(tmp_path: Path) -> None:
     assert files(tmp_path / "bright.jpg") == {"a.png"}
 
 
+def test_both_names_of_jpeg(tmp_path: Path) -> None:
+    for extension in ("jpg", "jpeg"):
+        photo, out = write(tmp_path / "a.png"), tmp_path / extension
+        assert enhance(photo, "--out", out, "--format", extension) == 0
+        with Image.open(out / f"a.{extension}") as image:
+            assert image.format == "JPEG"
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "choices"),
+    [("--format", "gif", ("'keep'", "'jpg'", "'webp'")), ("--device", "gpu", ("'cuda'", "'cpu'"))],
+)
+def test_other_choices_are_named(
+    option: str, value: str, choices: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["enhance", "a.png", "--out", "bright", option, value])
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert all(choice in message for choice in choices)
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main(["--version"])
+    assert capsys.readouterr().out == f"retinex {retinex.__version__}\n"
+
+
 def test_results_beside_and_around_the_folder(night: Path, tmp_path: Path) -> None:
     assert enhance(night / "street" / "deep", "--out", night) == 0
 
