@@ -87,6 +87,7 @@ def plan_batch(
     Raises:
         BatchError: an input is missing, two photos would be written to one file, a photo would be
             overwritten, or `out` can't be written as the photo it is named like.
+        OSError: a file can't be looked at.
     """
     out_is_file = _is_file_to_write(out, inputs, file_format)
     jobs: dict[tuple[Path, Path], Job] = {}

@@ -1,4 +1,5 @@
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -68,8 +69,8 @@ def test_a_folder_with_a_broken_file(
     assert "4 enhanced" in shown.out
     assert "1 .txt" in shown.out
     assert "1 failed" in shown.err
-    assert "broken.jpg" in shown.err.splitlines()[-1]
-    assert "can't be read as a photo" in shown.err.splitlines()[-1]
+    path = night / "street" / "broken.jpg"
+    assert shown.err.splitlines()[-1].startswith(f"  {path} can't be read as a photo")
     assert {file: (night / file).read_bytes() for file in files(night)} == before
 
 
@@ -245,6 +246,27 @@ def test_a_second_run_skips_what_is_there(
         assert image.format == "JPEG"
 
 
+def test_networks_are_not_needed_where_all_is_done(tmp_path: Path) -> None:
+    photo, out = write(tmp_path / "a.png"), tmp_path / "bright"
+    enhance(photo, "--out", out)
+
+    assert enhance(photo, "--out", out, "--models", tmp_path / "nowhere") == 0
+
+
+def test_a_broken_photo_that_is_met_twice(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    night = tmp_path / "night"
+    write(night / "street" / "a.png")
+    (night / "street" / "b.png").write_bytes(b"")
+
+    assert enhance(night, night / "street", "--out", tmp_path / "bright") == 1
+
+    shown = capsys.readouterr()
+    assert "2 enhanced" in shown.out
+    assert "2 failed" in shown.err
+
+
 def test_a_run_without_stages_is_completed_with_them(tmp_path: Path) -> None:
     photo, out = write(tmp_path / "a.png"), tmp_path / "bright"
     enhance(photo, "--out", out)
@@ -277,6 +299,45 @@ def test_an_interrupted_write_leaves_no_output(
     assert files(tmp_path / "bright") == set()
     assert enhance(photo, "--out", tmp_path / "bright") == 0
     assert files(tmp_path / "bright") == {"a.png"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals end programs at once there")
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_what_was_done_is_told_when_stopped(tmp_path: Path, name: str, code: int) -> None:
+    """In a process of its own, which is stopped as it writes the second of three good photos."""
+    (tmp_path / "night").mkdir()
+    (tmp_path / "night" / "0.png").write_bytes(b"broken")
+    for k in (1, 2, 3):
+        write(tmp_path / "night" / f"{k}.png")
+    program = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from PIL import Image\n"
+        "from retinex.command_line import main\n"
+        "save, saved = Image.Image.save, []\n"
+        "def stop_at_the_second(image, path, **options):\n"
+        "    save(image, path, **options)\n"
+        "    saved.append(path)\n"
+        "    if len(saved) == 2: os.kill(os.getpid(), signal.Signals[sys.argv.pop(1)])\n"
+        "Image.Image.save = stop_at_the_second\n"
+        "sys.exit(main(sys.argv[2:]))\n"
+    )
+    arguments = ["enhance", *FAST, str(tmp_path / "night"), "--out", str(tmp_path / "bright")]
+    command = [sys.executable, "-c", program, name, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+
+    assert done.returncode == code, done.stderr
+    assert files(tmp_path / "bright") == {"1.png"}
+    assert "1 enhanced" in done.stdout
+    assert "2 left" in done.stdout
+    assert "1 failed:" in done.stderr
+    assert "0.png can't be read" in done.stderr
+
+
+def test_sigterm_is_as_before_after_the_command(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    enhance(write(tmp_path / "a.png"), "--out", tmp_path / "bright")
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 9])
@@ -376,6 +437,10 @@ def test_a_file_that_cannot_be_the_output(tmp_path: Path, name: str) -> None:
     assert "let --out name a folder" in refused(photo, photo, "--out", out)
     assert "would be written as .png" in refused(photo, "--out", out, "--format", "png")
     assert not out.exists()
+
+
+def test_a_name_too_long_for_the_disk(tmp_path: Path) -> None:
+    assert "aaa.png" in refused(tmp_path / ("a" * 300 + ".png"), "--out", tmp_path / "bright")
 
 
 def test_a_photo_named_twice_is_enhanced_once(
