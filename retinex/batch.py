@@ -1,6 +1,7 @@
 """Many photos, files and folders of them, to files of the same names in another folder."""
 
 import tempfile
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from retinex.adjustments import Adjustments, adjust
-from retinex.datasets import why_no_photo
+from retinex.datasets import PHOTO_EXTENSIONS, why_no_photo
 from retinex.inference import Enhancer
 from retinex.photo import save_photo
 from retinex.stages import COMPUTED_STAGES, Stage
@@ -31,6 +32,8 @@ class Format(StrEnum):
     """As the original, where it is one of `KEPT_FORMATS`; else PNG."""
     PNG = "png"
     JPG = "jpg"
+    JPEG = "jpeg"
+    """The same by its longer extension."""
     WEBP = "webp"
 
 
@@ -50,7 +53,7 @@ class Job:
 
     @property
     def files(self) -> list[Path]:
-        """All files it writes; the output is the last."""
+        """All files it writes."""
         return [*self.stages.values(), self.target]
 
     def is_done(self) -> bool:
@@ -64,8 +67,8 @@ class Batch:
 
     Attributes:
         jobs: sorted by target: the same on every machine that sees the same files.
-        left_alone: number of files in the folders that aren't photos, by extension; hidden files
-            are none.
+        left_alone: number of files in the folders that aren't photos, by extension or what else
+            they are: hidden, broken links, links to folders.
     """
 
     jobs: list[Job]
@@ -77,22 +80,26 @@ def plan_batch(
 ) -> Batch:
     """Decide which files to read and which to write.
 
-    Folders are searched with all their sub-folders for files with an extension of
-    `retinex.datasets.PHOTO_EXTENSIONS`, except in `out`; files are taken whatever their extension.
+    Folders are searched with all their sub-folders, but for linked ones, for files with an
+    extension of `retinex.datasets.PHOTO_EXTENSIONS`, except in `out`; files are taken whatever
+    their extension. `out` is a folder, or for one photo its output by the name of a photo.
 
     Raises:
-        BatchError: an input is missing, two photos would be written to one file, or a photo would
-            be overwritten.
+        BatchError: an input is missing, two photos would be written to one file, a photo would be
+            overwritten, or `out` can't be written as the photo it is named like.
+        OSError: a file can't be looked at.
     """
+    out_is_file = _is_file_to_write(out, inputs, file_format)
     jobs: dict[tuple[Path, Path], Job] = {}
     left_alone: Counter[str] = Counter()
     for source_root in inputs:
         for file in _list_files(source_root, out):
             name = file.relative_to(source_root) if source_root.is_dir() else Path(file.name)
-            if source_root.is_dir() and (kind := why_no_photo(name)):
+            if source_root.is_dir() and (kind := _why_left_alone(file, name)):
                 left_alone[kind] += 1
                 continue
-            target = (out / name).with_suffix(choose_extension(file, file_format))
+            extension = choose_extension(file, file_format)
+            target = out if out_is_file else (out / name).with_suffix(extension)
             job = Job(file, target, _stage_paths(target) if stages else {})
             # A file named twice is one job.
             jobs.setdefault((file.resolve(), target), job)
@@ -154,7 +161,6 @@ def run_job(job: Job, enhancer: Enhancer, adjustments: Adjustments) -> None:
     job.target.parent.mkdir(parents=True, exist_ok=True)
     for stage, path in job.stages.items():
         save_photo(enhancement.stages[stage], path, enhancement.photo)
-    # Last: where it exists, the job is done.
     save_photo(adjust(enhancement, adjustments), job.target, enhancement.photo)
 
 
@@ -165,11 +171,30 @@ def _list_files(root: Path, out: Path) -> Iterable[Path]:
         raise BatchError(f"there is no file or folder {root}")
     if out.resolve() == root.resolve():
         raise BatchError(f"--out is the folder {root} itself; choose another one")
-    files = [file for file in root.rglob("*") if file.is_file()]
+    files = [file for file in root.rglob("*") if file.is_file() or file.is_symlink()]
     results = out.resolve()
     if not results.is_relative_to(root.resolve()):
         return files
-    return [file for file in files if not file.resolve().is_relative_to(results)]
+    return [
+        file for file in files if not (file.exists() and file.resolve().is_relative_to(results))
+    ]
+
+
+def _why_left_alone(file: Path, name: Path) -> str:
+    if file.is_file():
+        return why_no_photo(name)
+    return "linked folder(s)" if file.is_dir() else "broken link(s)"
+
+
+def _is_file_to_write(out: Path, inputs: Sequence[Path], file_format: Format) -> bool:
+    if out.suffix.lower() not in PHOTO_EXTENSIONS or out.is_dir():
+        return False
+    if len(inputs) > 1 or inputs[0].is_dir():
+        raise BatchError(f"{out} is named like one photo; for several, let --out name a folder")
+    written_as = choose_extension(out, file_format)
+    if written_as.lower() != out.suffix.lower():
+        raise BatchError(f"{out} would be written as {written_as}; give --out that extension")
+    return True
 
 
 def _stage_paths(target: Path) -> dict[Stage, Path]:
@@ -183,7 +208,7 @@ def _stage_paths(target: Path) -> dict[Stage, Path]:
 def _check_targets(jobs: Sequence[Job]) -> None:
     # Device and inode tell a file by whatever name: links, other spellings of the path or case.
     sources = {_identity(job.source): job.source for job in jobs}
-    writers: dict[Path, Path] = {}
+    writers: dict[str, tuple[Path, Path]] = {}
     for job in jobs:
         for path in job.files:
             if path.exists() and _identity(path) in sources:
@@ -191,10 +216,13 @@ def _check_targets(jobs: Sequence[Job]) -> None:
                     f"{path} is one of the photos to enhance and would be overwritten; "
                     "choose another --out"
                 )
-            other = writers.setdefault(path, job.source)
+            # Many file systems take names that differ in case or the spelling of accents for one.
+            name = unicodedata.normalize("NFC", str(path)).casefold()
+            same, other = writers.setdefault(name, (path, job.source))
             if other != job.source:
+                where = path if path == same else f"{path}, which many disks take for {same}"
                 raise BatchError(
-                    f"{other} and {job.source} would both be written to {path}; "
+                    f"{other} and {job.source} would both be written to {where}; "
                     "rename one of them, or enhance them in two runs with different --out"
                 )
 

@@ -1,21 +1,24 @@
 """The command `retinex`: enhance photos, or evaluate experiments on pairs."""
 
 import argparse
+import signal
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
 from tqdm import tqdm
 
+from retinex import __version__
 from retinex.adjustments import MAX_EXPOSURE, Adjustments
-from retinex.batch import Batch, BatchError, Format, Shard, check_writable, plan_batch, run_job
+from retinex.batch import Batch, BatchError, Format, Job, Shard, check_writable, plan_batch, run_job
 from retinex.datasets import DatasetError
 from retinex.device import Device, DeviceError
 from retinex.experiments import EXPERIMENTS
 from retinex.inference import DEFAULT_EXPERIMENT, MODELS_FOLDER, Enhancer, ModelError
+from retinex.photo import PhotoError
 
 # A class of argparse that has no public name and isn't generic at run time.
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -35,9 +38,10 @@ experiment's weights in --checkpoints. LPIPS is computed where the package is in
 runs.
 """
 ENHANCE_HELP = """\
-Brighten photos. Sub-folders and names are kept, and so are EXIF, colour profile and transparency
-(JPEG has none). Originals are never overwritten. Photos whose output exists are skipped: after an
-interruption run the same command again, with other settings add --overwrite.
+Brighten photos. Sub-folders and names are kept, and so are EXIF, XMP, colour profile and
+transparency (JPEG has none). Originals are never overwritten, links to folders not followed. Photos
+whose output exists are skipped: after an interruption run the same command again. With other
+settings choose another --out, or add --overwrite, which begins with the first photo each time.
 """
 
 
@@ -45,8 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code: 0, or 1 if a photo failed."""
     args = build_parser().parse_args(arguments)
     try:
-        code: int = args.run(args)
-    except (BatchError, DatasetError, DeviceError, ModelError) as error:
+        with _end_on_sigterm():
+            code: int = args.run(args)
+    except (BatchError, DatasetError, DeviceError, ModelError, OSError) as error:
         raise SystemExit(f"retinex: {error}") from error
     except KeyboardInterrupt:
         print("retinex: interrupted", file=sys.stderr)
@@ -111,26 +116,42 @@ def describe_evaluation(pairs: Path, done: int, count: int, denoise: float) -> s
 
 
 def run_enhance(args: argparse.Namespace) -> int:
-    """Enhance photos; print what was done and, last, what failed and why."""
-    batch = plan_batch(args.photos, args.out, args.format, args.stages)
+    """Enhance photos; print, even if stopped, what was done and, last, what failed and why."""
+    batch = plan_batch(args.photos, args.out, Format(args.format), args.stages)
     jobs = args.shard.take(batch.jobs)
     waiting = [job for job in jobs if args.overwrite or not job.is_done()]
+    if not waiting:
+        print(summarise(batch, 0, len(jobs), 0, args.out))
+        return 0
     adjustments = Adjustments(args.strength, args.highlights, args.denoise, args.exposure)
     enhancer = Enhancer(args.experiment, args.device, args.models)
-    if waiting:
-        check_writable(args.out)
+    check_writable(waiting[0].target.parent)
     print(describe_device(enhancer))
-    failures: dict[Path, str] = {}
-    for job in tqdm(waiting, "enhance", unit="photo"):
-        try:
-            run_job(job, enhancer, adjustments)
-        except Exception as error:  # whatever is wrong with one photo, the others are still done
-            failures[job.source] = f"{type(error).__name__}: {error}"
-    print(summarise(batch, len(waiting) - len(failures), len(jobs) - len(waiting), args.out))
-    if failures:
-        lines = [f"  {path}: {reason}" for path, reason in failures.items()]
-        print(f"{len(failures)} failed:", *lines, sep="\n", file=sys.stderr)
+    results: list[str] = []
+    try:
+        with tqdm(waiting, "enhance", unit="photo") as progress:
+            for job in progress:
+                results.append(enhance_or_explain(job, enhancer, adjustments))
+    finally:
+        failures = [reason for reason in results if reason]
+        enhanced, left = len(results) - len(failures), len(waiting) - len(results)
+        print(summarise(batch, enhanced, len(jobs) - len(waiting), left, args.out))
+        if failures:
+            print(f"{len(failures)} failed:", *failures, sep="\n  ", file=sys.stderr)
     return 1 if failures else 0
+
+
+def enhance_or_explain(job: Job, enhancer: Enhancer, adjustments: Adjustments) -> str:
+    """Enhance one photo; return why that failed, empty if it didn't."""
+    try:
+        run_job(job, enhancer, adjustments)
+    except PhotoError as error:
+        reason = str(error)
+    except Exception as error:  # whatever is wrong with one photo, the others are still done
+        reason = f"{type(error).__name__}: {error}"
+    else:
+        return ""
+    return reason if reason.startswith(str(job.source)) else f"{job.source}: {reason}"
 
 
 def describe_device(enhancer: Enhancer) -> str:
@@ -139,22 +160,35 @@ def describe_device(enhancer: Enhancer) -> str:
     return f"Device: {enhancer.device.label}{reason}."
 
 
-def summarise(batch: Batch, enhanced: int, skipped: int, out: Path) -> str:
-    """Say what became of all files."""
+def summarise(batch: Batch, enhanced: int, skipped: int, left: int, out: Path) -> str:
+    """Say what became of all files; `left` is the number that a stopped run didn't come to."""
     parts = [f"{enhanced} enhanced into {out}"]
     if skipped:
         parts.append(f"{skipped} skipped, their output exists (--overwrite makes it anew)")
+    if left:
+        parts.append(f"{left} left for another run")
     if batch.left_alone:
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(batch.left_alone.items()))
-        parts.append(f"left alone in the folders, no photos by their extension: {kinds}")
+        parts.append(f"left alone in the folders: {kinds}")
     if not batch.jobs:
         parts.append("no photos found")
     return "; ".join(parts)
 
 
+@contextmanager
+def _end_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the program as Ctrl-C does: half files are deleted, what was done is told."""
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what shells expect
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Describe the two commands."""
     parser = argparse.ArgumentParser(prog="retinex", description=__doc__)
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_evaluate(commands)
     _add_enhance(commands)
@@ -222,11 +256,15 @@ def _add_enhance(commands: Commands) -> None:
         help=f"of {', '.join(EXPERIMENTS)} (default {DEFAULT_EXPERIMENT})",
     )
     _add_common(parser)
-    parser.add_argument("--out", type=Path, required=True, help="folder to write to")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        help="folder to write to, or for one photo a file, such as bright.jpg",
+    )
     parser.add_argument(
         "--format",
-        type=Format,
-        choices=list(Format),
+        choices=[str(choice) for choice in Format],
         default=Format.KEEP,
         help="what to write (default keep: as the original, or PNG where that can't be written)",
     )
@@ -294,8 +332,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--device",
-        type=Device,
-        choices=list(Device),
+        choices=[str(choice) for choice in Device],
         default=Device.AUTO,
         help="what the networks run on (default auto: the fastest that works)",
     )

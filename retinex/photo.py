@@ -1,7 +1,8 @@
-"""Reading and writing photos: any file Pillow opens ↔ 8-bit RGB, with its EXIF and profile."""
+"""Reading and writing photos: their files ↔ 8-bit RGB, with EXIF, XMP and colour profile."""
 
 import io
 import os
+import re
 import struct
 import threading
 import warnings
@@ -32,10 +33,17 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 HEIC_EXTENSIONS = {".heic", ".heif"}
 """Of iPhones' photos, which need a package more."""
 
+PHOTO_FORMATS = [
+    *("JPEG", "PNG", "TIFF", "WEBP", "GIF", "BMP", "AVIF", "JPEG2000", "PPM", "PSD", "QOI", "TGA"),
+]
+"""Pillow's names of formats that are read. Of its others, EPS starts a program that draws what the
+file says, and icons hold pictures larger than their header says."""
+
 with suppress(ImportError):
     from pillow_heif import register_heif_opener
 
     register_heif_opener()
+    PHOTO_FORMATS.append("HEIF")
 
 Pixels = NDArray[np.uint8]
 """An image in memory: (height, width, 3) RGB or (height, width) gray, uint8."""
@@ -57,6 +65,9 @@ BLOCK_ROWS = 256
 """Rows computed at a time, so that large photos need floats for a part of them only."""
 
 LONGEST_JPEG_EXIF = 65533
+"""In bytes."""
+
+LONGEST_JPEG_XMP = 65504
 """In bytes."""
 
 BROKEN_EXIF = (
@@ -105,12 +116,14 @@ class Photo:
         alpha: (height, width) uint8 transparency, or None.
         exif: the file's EXIF block with orientation reset, empty if it had none.
         icc_profile: the colour profile the values of `rgb` refer to, or None (sRGB is assumed).
+        xmp: the file's XMP packet (ratings, keywords) with orientation reset, empty if it had none.
     """
 
     rgb: Pixels
     alpha: Pixels | None = None
     exif: bytes = b""
     icc_profile: bytes | None = None
+    xmp: bytes = b""
 
 
 def open_photo(source: PhotoSource, max_pixels: int | None = None) -> Photo:
@@ -133,29 +146,22 @@ def open_photo(source: PhotoSource, max_pixels: int | None = None) -> Photo:
     try:
         if isinstance(file, Image.Image):
             return _photo_from_image(file, name, max_pixels)
-        with Image.open(file) as image:
+        with Image.open(file, formats=PHOTO_FORMATS) as image:
             return _photo_from_image(image, name, max_pixels)
-    except (FileNotFoundError, IsADirectoryError, PermissionError, PhotoError):
+    except (FileNotFoundError, IsADirectoryError, PermissionError, MemoryError, PhotoError):
         raise
-    except Image.DecompressionBombError as error:
-        raise PhotoError(f"{name} is too large ({error}). Make it smaller first.") from error
-    except (OSError, RuntimeError, SyntaxError, ValueError) as error:
-        # That Pillow doesn't know a file says nothing more; what is broken in one does.
-        detail = "" if isinstance(error, UnidentifiedImageError) else f" ({error})"
-        remedy = "Use a JPEG, PNG, TIFF or WebP file."
-        if Path(name).suffix.lower() in HEIC_EXTENSIONS - Image.registered_extensions().keys():
-            remedy = "For iPhones' photos, `pip install pillow-heif` first."
-        raise PhotoError(f"{name} can't be read as a photo{detail}. {remedy}") from error
+    except Exception as error:  # decoders raise nearly anything of broken files
+        raise PhotoError(_explain(error, name)) from error
 
 
 def save_photo(rgb: Pixels, path: str | Path, original: Photo) -> None:
-    """Write a picture with the EXIF data, colour profile and transparency of `original`.
+    """Write a picture with the EXIF and XMP data, colour profile and transparency of `original`.
 
     The format is that of `path`'s extension, the picture (h, w, 3) RGB or (h, w) gray, uint8.
-    EXIF and the colour profile are kept; so is transparency, where the format has it. JPEG takes
-    64 KB of EXIF: where there is more, it goes without the camera maker's notes, or not at all.
-    JPEG and WebP are written at quality 95, JPEG with full colour resolution. A file or link that
-    is there is replaced.
+    EXIF, XMP and the colour profile are kept; so is transparency, where the format has it. JPEG
+    takes 64 KB of EXIF and as much of XMP: where there is more, EXIF goes without the camera
+    maker's notes, or not at all, XMP not at all. JPEG and WebP are written at quality 95, JPEG with
+    full colour resolution. A file or link that is there is replaced.
 
     Raises:
         ValueError: Pillow knows no format of this extension.
@@ -165,10 +171,10 @@ def save_photo(rgb: Pixels, path: str | Path, original: Photo) -> None:
     file_format = Image.registered_extensions().get(path.suffix.lower(), "")
     if original.alpha is not None and file_format != "JPEG":
         image.putalpha(Image.fromarray(original.alpha))
-    options = FORMAT_OPTIONS.get(file_format, {})
+    options = FORMAT_OPTIONS.get(file_format, {}) | _xmp_options(original.xmp, file_format)
     # A profile of RGB values doesn't describe a gray picture.
     icc_profile = original.icc_profile if rgb.ndim == 3 else None
-    exif = _fit_exif(original.exif, file_format)
+    exif = _fit_exif(original, file_format)
     # So that `path` never holds half a picture, for others or after a crash.
     unfinished = path.with_name(f".{os.getpid()}-{threading.get_ident()}{path.suffix}")
     try:
@@ -178,18 +184,46 @@ def save_photo(rgb: Pixels, path: str | Path, original: Photo) -> None:
         unfinished.unlink(missing_ok=True)
 
 
-def _fit_exif(block: bytes, file_format: str) -> bytes:
-    """Take out of EXIF data what a file of this format has no place for."""
+def _explain(error: Exception, name: str | Path) -> str:
+    """Say why a file can't be read and what helps."""
+    if isinstance(error, Image.DecompressionBombError):
+        return f"{name} is too large ({error}). Make it smaller first."
+    if not isinstance(error, UnidentifiedImageError):
+        detail = str(error) or type(error).__name__
+        remedy = "It seems damaged: try its original, or save it anew in another program."
+        return f"{name} can't be read as a photo ({detail}). {remedy}"
+    remedy = "Use a JPEG, PNG, TIFF or WebP file."
+    if Path(name).suffix.lower() in HEIC_EXTENSIONS - Image.registered_extensions().keys():
+        remedy = "For iPhones' photos, `pip install pillow-heif` first."
+    return f"{name} can't be read as a photo. {remedy}"
+
+
+def _fit_exif(photo: Photo, file_format: str) -> bytes:
+    """Take out of EXIF data what a file of this format has no place for; add XMP to a TIFF's."""
     match file_format:
         case "JPEG":
-            return _shorten_exif(block)
-        case "TIFF" if block:
+            return _shorten_exif(photo.exif)
+        case "TIFF" if photo.exif or photo.xmp:
             exif = Image.Exif()
-            exif.load(block)
+            exif.load(photo.exif)
             described = _without_layout(exif)
             _keep_text(described)
+            if photo.xmp:
+                described[ExifTags.Base.XMLPacket] = photo.xmp
             return described.tobytes()
-    return block
+    return photo.exif
+
+
+def _xmp_options(xmp: bytes, file_format: str) -> dict[str, Any]:
+    """Return what makes `Image.save` write XMP data; TIFF has it among its EXIF tags."""
+    if not xmp or (file_format == "JPEG" and len(xmp) > LONGEST_JPEG_XMP):
+        return {}
+    if file_format == "PNG":
+        text = PngImagePlugin.PngInfo()
+        # The zeros: neither compressed nor translated.
+        text.add(b"iTXt", b"XML:com.adobe.xmp" + bytes(5) + xmp)
+        return {"pnginfo": text}
+    return {"xmp": xmp}
 
 
 def _shorten_exif(block: bytes) -> bytes:
@@ -238,6 +272,7 @@ def _photo_from_image(image: Image.Image, name: str | Path, limit: int | None) -
     _check_size(image.width, image.height, limit)
     image.load()
     image, exif = _turn_upright(image)
+    xmp = _read_xmp(image)
     icc_profile: bytes | None = image.info.get("icc_profile")
     if image.mode == "CMYK" and icc_profile:
         image, icc_profile = _cmyk_to_srgb(image, icc_profile), None
@@ -247,9 +282,17 @@ def _photo_from_image(image: Image.Image, name: str | Path, limit: int | None) -
     if deep:
         image = Image.fromarray(_to_eight_bit(np.asarray(image)))
     if not image.has_transparency_data:
-        return Photo(np.asarray(image.convert("RGB")), None, exif, icc_profile)
+        return Photo(np.asarray(image.convert("RGB")), None, exif, icc_profile, xmp)
     rgba = np.asarray(image.convert("RGBA"))
-    return Photo(np.ascontiguousarray(rgba[:, :, :3]), rgba[:, :, 3], exif, icc_profile)
+    return Photo(np.ascontiguousarray(rgba[:, :, :3]), rgba[:, :, 3], exif, icc_profile, xmp)
+
+
+def _read_xmp(upright: Image.Image) -> bytes:
+    xmp = upright.info.get("xmp")
+    if not isinstance(xmp, bytes):  # none, or a TIFF tag of another kind
+        return b""
+    # Phones append a short video, which the output doesn't have.
+    return re.sub(rb"((?:MotionPhoto|MicroVideo)(?:=[\"']|>))1", rb"\g<1>0", xmp)
 
 
 def _turn_upright(image: Image.Image) -> tuple[Image.Image, bytes]:
@@ -259,10 +302,22 @@ def _turn_upright(image: Image.Image) -> tuple[Image.Image, bytes]:
         exif = upright.getexif()
         if image.format == "TIFF":
             exif = _without_layout(image.getexif())
+        _drop_former_size(exif, upright.size)
         _keep_text(exif)
         return upright, exif.tobytes() if exif else b""
     except BROKEN_EXIF:  # the pixels are intact
         return _turn_by_orientation_alone(image), b""
+
+
+def _drop_former_size(exif: Image.Exif, size: tuple[int, int]) -> None:
+    """Take the width and height out of EXIF data if they aren't those of the upright picture."""
+    tags = exif.get(ExifTags.IFD.Exif, {})
+    if not isinstance(tags, dict):  # a place in the file
+        tags = exif.get_ifd(ExifTags.IFD.Exif)
+    width, height = ExifTags.Base.ExifImageWidth, ExifTags.Base.ExifImageHeight
+    if (tags.get(width), tags.get(height)) != size:
+        tags.pop(width, None)
+        tags.pop(height, None)
 
 
 def _turn_by_orientation_alone(image: Image.Image) -> Image.Image:

@@ -1,4 +1,5 @@
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -68,8 +69,8 @@ def test_a_folder_with_a_broken_file(
     assert "4 enhanced" in shown.out
     assert "1 .txt" in shown.out
     assert "1 failed" in shown.err
-    assert "broken.jpg" in shown.err.splitlines()[-1]
-    assert "can't be read as a photo" in shown.err.splitlines()[-1]
+    path = night / "street" / "broken.jpg"
+    assert shown.err.splitlines()[-1].startswith(f"  {path} can't be read as a photo")
     assert {file: (night / file).read_bytes() for file in files(night)} == before
 
 
@@ -139,6 +140,53 @@ def test_what_pillow_cannot_write_as_a_photo_becomes_png(tmp_path: Path) -> None
     assert files(tmp_path / "bright") == {"moving.png"}
 
 
+@pytest.mark.parametrize("name", ["bright.jpg", "out/bright.PNG", "a.jpg"])
+def test_one_photo_to_a_file(tmp_path: Path, name: str) -> None:
+    out = tmp_path / name
+
+    assert enhance(write(tmp_path / "a.png"), "--out", out, "--stages") == 0
+
+    stages = {out.with_stem(f"{out.stem}-{stage}").name for stage in STAGES}
+    assert {path.name for path in out.parent.iterdir()} - {"a.png"} == {out.name, *stages}
+    with Image.open(out) as image:
+        assert image.format == ("PNG" if "PNG" in name else "JPEG")
+
+
+def test_a_folder_may_be_named_like_a_photo(tmp_path: Path) -> None:
+    (tmp_path / "bright.jpg").mkdir()
+
+    assert enhance(write(tmp_path / "a.png"), "--out", tmp_path / "bright.jpg") == 0
+
+    assert files(tmp_path / "bright.jpg") == {"a.png"}
+
+
+def test_both_names_of_jpeg(tmp_path: Path) -> None:
+    for extension in ("jpg", "jpeg"):
+        photo, out = write(tmp_path / "a.png"), tmp_path / extension
+        assert enhance(photo, "--out", out, "--format", extension) == 0
+        with Image.open(out / f"a.{extension}") as image:
+            assert image.format == "JPEG"
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "choices"),
+    [("--format", "gif", ("'keep'", "'jpg'", "'webp'")), ("--device", "gpu", ("'cuda'", "'cpu'"))],
+)
+def test_other_choices_are_named(
+    option: str, value: str, choices: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["enhance", "a.png", "--out", "bright", option, value])
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert all(choice in message for choice in choices)
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main(["--version"])
+    assert capsys.readouterr().out == f"retinex {retinex.__version__}\n"
+
+
 def test_results_beside_and_around_the_folder(night: Path, tmp_path: Path) -> None:
     assert enhance(night / "street" / "deep", "--out", night) == 0
 
@@ -154,6 +202,21 @@ def test_hidden_files_are_no_photos(tmp_path: Path, capsys: pytest.CaptureFixtur
 
     assert files(tmp_path / "bright") == {"a.jpg"}
     assert "2 hidden" in capsys.readouterr().out
+
+
+def test_links_left_alone_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    night, out = tmp_path / "night", tmp_path / "night" / "bright"
+    write(tmp_path / "elsewhere" / "b.png")
+    write(night / "a.png")
+    (night / "linked.png").symlink_to(tmp_path / "elsewhere" / "b.png")
+    (night / "album").symlink_to(tmp_path / "elsewhere")
+    (night / "lost.jpg").symlink_to(tmp_path / "deleted.jpg")
+    (night / "loop.jpg").symlink_to(night / "loop.jpg")
+
+    assert enhance(night, "--out", out) == 0
+
+    assert files(out) == {"a.png", "linked.png"}
+    assert "left alone in the folders: 2 broken link(s), 1 linked folder" in capsys.readouterr().out
 
 
 def test_no_photo_is_computed_for_nothing(night: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,6 +244,27 @@ def test_a_second_run_skips_what_is_there(
     enhance(night, "--out", out, "--overwrite")
     with Image.open(out / "lamp.JPG") as image:
         assert image.format == "JPEG"
+
+
+def test_networks_are_not_needed_where_all_is_done(tmp_path: Path) -> None:
+    photo, out = write(tmp_path / "a.png"), tmp_path / "bright"
+    enhance(photo, "--out", out)
+
+    assert enhance(photo, "--out", out, "--models", tmp_path / "nowhere") == 0
+
+
+def test_a_broken_photo_that_is_met_twice(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    night = tmp_path / "night"
+    write(night / "street" / "a.png")
+    (night / "street" / "b.png").write_bytes(b"")
+
+    assert enhance(night, night / "street", "--out", tmp_path / "bright") == 1
+
+    shown = capsys.readouterr()
+    assert "2 enhanced" in shown.out
+    assert "2 failed" in shown.err
 
 
 def test_a_run_without_stages_is_completed_with_them(tmp_path: Path) -> None:
@@ -215,6 +299,45 @@ def test_an_interrupted_write_leaves_no_output(
     assert files(tmp_path / "bright") == set()
     assert enhance(photo, "--out", tmp_path / "bright") == 0
     assert files(tmp_path / "bright") == {"a.png"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals end programs at once there")
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_what_was_done_is_told_when_stopped(tmp_path: Path, name: str, code: int) -> None:
+    """In a process of its own, which is stopped as it writes the second of three good photos."""
+    (tmp_path / "night").mkdir()
+    (tmp_path / "night" / "0.png").write_bytes(b"broken")
+    for k in (1, 2, 3):
+        write(tmp_path / "night" / f"{k}.png")
+    program = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from PIL import Image\n"
+        "from retinex.command_line import main\n"
+        "save, saved = Image.Image.save, []\n"
+        "def stop_at_the_second(image, path, **options):\n"
+        "    save(image, path, **options)\n"
+        "    saved.append(path)\n"
+        "    if len(saved) == 2: os.kill(os.getpid(), signal.Signals[sys.argv.pop(1)])\n"
+        "Image.Image.save = stop_at_the_second\n"
+        "sys.exit(main(sys.argv[2:]))\n"
+    )
+    arguments = ["enhance", *FAST, str(tmp_path / "night"), "--out", str(tmp_path / "bright")]
+    command = [sys.executable, "-c", program, name, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+
+    assert done.returncode == code, done.stderr
+    assert files(tmp_path / "bright") == {"1.png"}
+    assert "1 enhanced" in done.stdout
+    assert "2 left" in done.stdout
+    assert "1 failed:" in done.stderr
+    assert "0.png can't be read" in done.stderr
+
+
+def test_sigterm_is_as_before_after_the_command(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    enhance(write(tmp_path / "a.png"), "--out", tmp_path / "bright")
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 9])
@@ -291,6 +414,33 @@ def test_two_photos_for_one_output(tmp_path: Path) -> None:
     assert not (tmp_path / "bright").exists()
     assert enhance(tmp_path / "night", "--out", tmp_path / "bright") == 0
     assert files(tmp_path / "bright") == {"a.png", "a.jpg"}
+
+
+@pytest.mark.parametrize("other", ["caf\u00e9 1.JPG", "CAFE\u0301 1.jpg"])
+def test_names_that_are_one_on_many_disks(tmp_path: Path, other: str) -> None:
+    """As those of macOS and Windows, and of cards and sticks: one would replace the other."""
+    first = write(tmp_path / "p" / "caf\u00e9 1.jpg")
+    second = write(tmp_path / "q" / other)
+
+    message = refused(first.parent, second.parent, "--out", tmp_path / "bright")
+
+    assert str(first) in message
+    assert str(second) in message
+    assert "which many disks take for" in message
+
+
+@pytest.mark.parametrize("name", ["bright.bmp", "bright.heic", "bright.jpg"])
+def test_a_file_that_cannot_be_the_output(tmp_path: Path, name: str) -> None:
+    photo, out = write(tmp_path / "night" / "a.png"), tmp_path / name
+
+    assert "let --out name a folder" in refused(photo.parent, "--out", out)
+    assert "let --out name a folder" in refused(photo, photo, "--out", out)
+    assert "would be written as .png" in refused(photo, "--out", out, "--format", "png")
+    assert not out.exists()
+
+
+def test_a_name_too_long_for_the_disk(tmp_path: Path) -> None:
+    assert "aaa.png" in refused(tmp_path / ("a" * 300 + ".png"), "--out", tmp_path / "bright")
 
 
 def test_a_photo_named_twice_is_enhanced_once(

@@ -1,6 +1,7 @@
 """Photos as people have them: written by Pillow to real files, read by retinex and written back."""
 
 import io
+import os
 import struct
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import ExifTags, Image, ImageCms, ImageOps
+from PIL import ExifTags, Image, ImageCms, ImageOps, PngImagePlugin, features
 
 from retinex import Photo, PhotoError, open_photo, save_photo
 from retinex.photo import Pixels
@@ -88,6 +89,63 @@ def test_exif_orientation(tmp_path: Path, rgb: Pixels, orientation: int, kind: s
     assert reopen(saved).getexif().get(MAKE) == "Camera"
     shown_by_a_viewer = np.asarray(ImageOps.exif_transpose(reopen(saved)))
     assert difference(shown_by_a_viewer, rgb) <= 24
+
+
+XMP = (
+    '<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?>'
+    '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6" xmp:Rating="4"'
+    ' GCamera:MotionPhoto="1"/>Köln</x:xmpmeta><?xpacket end="w"?>'
+)
+
+
+def write_with_xmp(rgb: Pixels, path: Path, xmp: bytes) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    options: dict[str, Any] = {"xmp": xmp, "exif": exif}
+    if path.suffix == ".png":
+        options["pnginfo"] = PngImagePlugin.PngInfo()
+        options["pnginfo"].add_itxt("XML:com.adobe.xmp", xmp.decode(), zip=True)
+    if path.suffix == ".tif":
+        exif[ExifTags.Base.XMLPacket] = xmp
+    Image.fromarray(rgb).save(path, **options)
+
+
+@pytest.mark.parametrize("kind", ["jpg", "png", "webp", "tif"])
+@pytest.mark.parametrize("saved_kind", ["jpg", "png", "webp", "tif"])
+def test_rating_and_keywords_are_kept(
+    tmp_path: Path, rgb: Pixels, kind: str, saved_kind: str
+) -> None:
+    write_with_xmp(rgb, tmp_path / f"a.{kind}", XMP.encode())
+    photo = open_photo(tmp_path / f"a.{kind}")
+    save_photo(photo.rgb, tmp_path / f"saved.{saved_kind}", photo)
+    saved = reopen(tmp_path / f"saved.{saved_kind}")
+    turned = XMP.replace('tiff:Orientation="6"', "")
+    assert saved.info["xmp"].decode() == turned.replace('MotionPhoto="1"', 'MotionPhoto="0"')
+    assert saved.size == np.rot90(rgb, -1).shape[1::-1]
+
+
+def test_xmp_too_long_for_jpeg(tmp_path: Path, rgb: Pixels) -> None:
+    for length, kept in ((65_504, True), (65_505, False)):
+        photo = Photo(rgb, xmp=b"x" * length)
+        save_photo(rgb, tmp_path / "a.jpg", photo)
+        assert ("xmp" in reopen(tmp_path / "a.jpg").info) is kept
+    save_photo(rgb, tmp_path / "a.png", photo)
+    assert reopen(tmp_path / "a.png").info["xmp"] == photo.xmp
+
+
+@pytest.mark.parametrize("kind", ["jpg", "tif"])
+@pytest.mark.parametrize(("orientation", "kept"), [(1, True), (3, True), (6, False)])
+def test_width_and_height_of_a_turned_photo(
+    tmp_path: Path, rgb: Pixels, kind: str, orientation: int, kept: bool
+) -> None:
+    size = {ExifTags.Base.ExifImageWidth: 64, ExifTags.Base.ExifImageHeight: 40}
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    exif[ExifTags.IFD.Exif] = {ExifTags.Base.ExposureTime: 0.5, **size}
+    Image.fromarray(rgb).save(tmp_path / f"a.{kind}", exif=exif.tobytes())
+    save_photo(rgb, tmp_path / "saved.jpg", open_photo(tmp_path / f"a.{kind}"))
+    saved = reopen(tmp_path / "saved.jpg").getexif().get_ifd(ExifTags.IFD.Exif)
+    assert saved == {ExifTags.Base.ExposureTime: 0.5, **(size if kept else {})}
 
 
 @pytest.mark.parametrize("kind", ["jpg", "tif"])
@@ -396,12 +454,47 @@ def test_other_files_are_refused_with_advice(tmp_path: Path, name: str, content:
         open_photo(content)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="programs have other names there")
+def test_eps_starts_no_program(
+    tmp_path: Path, rgb: Pixels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ghostscript = tmp_path / "gs"
+    ghostscript.write_text(f"#!/bin/sh\necho started > '{tmp_path}/started'\n")
+    ghostscript.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr("PIL.EpsImagePlugin.gs_binary", None)
+    with pytest.raises(PhotoError, match="JPEG, PNG, TIFF or WebP"):
+        open_photo(to_bytes(Image.fromarray(rgb), "EPS"))
+    assert not (tmp_path / "started").exists()
+
+
+@pytest.mark.parametrize("kind", ["ICO", "ICNS"])
+def test_icons_are_no_photos(rgb: Pixels, kind: str) -> None:
+    """Their header may say 1×1 pixel of a picture that fills the memory."""
+    with pytest.raises(PhotoError, match="JPEG, PNG, TIFF or WebP"):
+        open_photo(to_bytes(Image.fromarray(rgb), kind))
+
+
+@pytest.mark.parametrize("kind", ["JPEG2000", "PPM", "TGA", "AVIF"])
+def test_rarer_formats(rgb: Pixels, kind: str) -> None:
+    if kind == "AVIF" and not features.check("avif"):
+        pytest.skip("Pillow was built without AVIF")
+    assert difference(open_photo(to_bytes(Image.fromarray(rgb), kind)).rgb, rgb) <= 16
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
 def test_truncated_file_is_refused(rgb: Pixels, kind: str) -> None:
     noise = np.random.default_rng(0).integers(0, 256, rgb.shape, dtype=np.uint8)
     file = to_bytes(Image.fromarray(noise), kind)
-    with pytest.raises(PhotoError, match="can't be read"):
+    with pytest.raises(PhotoError, match=r"can't be read .* damaged") as error:
         open_photo(file[: len(file) // 2])
+    assert "Use a JPEG" not in str(error.value)
+
+
+def test_decoders_own_errors_are_told_as_those_of_the_photo() -> None:
+    qoi_of_one_row = b"qoif" + struct.pack(">IIBB", 64, 40, 3, 0) + b"\xfe\1\2\3" + b"\xfd"
+    with pytest.raises(PhotoError, match=r"this file can't be read .* damaged"):
+        open_photo(qoi_of_one_row)
 
 
 def test_truncated_image_is_refused(rgb: Pixels) -> None:
