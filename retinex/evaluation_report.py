@@ -18,18 +18,18 @@ class Column:
 
 
 COLUMNS = {
-    "psnr": Column("PSNR ↑ dB", 2),
-    "ssim": Column("SSIM ↑", 4),
-    "psnr_gt_mean": Column("psnr_gt_mean ↑ dB", 2),
+    "psnr": Column("PSNR, dB", 2),
+    "ssim": Column("SSIM", 4),
+    "psnr_gt_mean": Column("GT-mean PSNR, dB", 2),
     "flat_noise": Column("noise in plain areas", 2),
     "flat_noise_of_reference": Column("the reference's", 2),
     "enhanced_illumination_mean": Column("mean of Î", 3),
     "enhanced_illumination_spread": Column("spread of Î", 3),
     "unclipped_enhanced_illumination_mean": Column("mean, unclipped", 3),
     "unclipped_enhanced_illumination_spread": Column("spread, unclipped", 3),
-    "decom_loss": Column("Decom loss ↓", 4),
-    "enhance_loss": Column("Enhance loss ↓", 4),
-    "lpips": Column("LPIPS ↓", 4),
+    "decom_loss": Column("Decom loss", 4),
+    "enhance_loss": Column("Enhance loss", 4),
+    "lpips": Column("LPIPS", 4),
     "seconds_per_megapixel": Column("s/megapixel", 2),
 }
 """All numbers, in the order of the tables."""
@@ -38,7 +38,7 @@ OPTIONAL_COLUMNS = {"lpips"}
 
 PROTOCOL = """\
 8-bit RGB at full size. **PSNR** over all pixels and channels; **SSIM** with scikit-image's
-defaults (uniform 7×7 window, K₁ = 0.01, K₂ = 0.03, mean over channels). **psnr_gt_mean**: PSNR
+defaults (uniform 7×7 window, K₁ = 0.01, K₂ = 0.03, mean over channels). **GT-mean PSNR**: PSNR
 after scaling the output to the reference's mean gray value; such figures can't be compared with
 plain PSNR. **Noise in plain areas**: standard deviation of the output's luma within 9×9 pixels, in
 steps of 255, where that of the reference is below 2; empty if it is so nowhere. **Mean** and
