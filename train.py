@@ -33,7 +33,7 @@ from retinex.training.checkpoints import (
     write_atomically,
 )
 from retinex.training.grids import stage_grid
-from retinex.training.losses import PAPER, SEPARATE, SSIM_WINDOW, DecomWeights
+from retinex.training.losses import PAPERS_CODE, SEPARATE, SSIM_WINDOW, DecomWeights
 from retinex.training.memory import keep_freed_memory
 from retinex.training.networks import RetinexNet
 from retinex.training.pairs import (
@@ -548,7 +548,7 @@ def fill_in_defaults(args: argparse.Namespace) -> None:
     """
     if args.data is None:
         args.data = [] if args.photos else [Path("data/lol")]
-    standard = SEPARATE if args.mode is Mode.SPLIT else PAPER
+    standard = SEPARATE if args.mode is Mode.SPLIT else PAPERS_CODE
     for name, weight in zip(("mutual", "invariable", "smoothness"), astuple(standard), strict=True):
         if getattr(args, name) is None:
             setattr(args, name, weight)

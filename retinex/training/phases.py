@@ -7,7 +7,7 @@ from torch import Tensor
 
 from retinex.experiments import Experiment, Mode
 from retinex.training.build import Network
-from retinex.training.losses import PAPER, DecomWeights, decom_loss, enhance_loss, plus_loss
+from retinex.training.losses import PAPERS_CODE, DecomWeights, decom_loss, enhance_loss, plus_loss
 from retinex.training.networks import Decomposition, RetinexNet, RetinexStages
 from retinex.training.pairs import Batch
 from retinex.training.plus_network import PlusNet
@@ -61,7 +61,7 @@ def phase_losses(
     phase: Phase,
     batch: Batch,
     autocast: torch.autocast,
-    weights: DecomWeights = PAPER,
+    weights: DecomWeights = PAPERS_CODE,
 ) -> Losses:
     """Compute the losses of `phase` on a batch; L_decom weighted by `weights`.
 
