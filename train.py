@@ -395,7 +395,7 @@ def store_snapshot(run: Run, phase: Phase, epoch: int) -> None:
     rng = np.random.default_rng(run.args.seed)
     pairs = (run.validation or run.training)[:GRID_PHOTOS]
     photos = [central_crop(pair, GRID_PHOTO_SIZE, rng).low for pair in pairs]
-    grid = stage_grid(run.released, photos, run.device)
+    grid = stage_grid(run.released, photos)
     path = run.folder / "grids" / f"{name}.png"
     path.parent.mkdir(exist_ok=True)
     grid.save(path)

@@ -210,13 +210,15 @@ def largest_activation(net: Network, images: Iterable[Pixels]) -> float:
 
 @torch.inference_mode()
 def run_in_torch(net: Network, image: Pixels) -> list[Pixels]:
-    """Compute what the exported file computes of `image`, uint8 (b, h, w, 3), in PyTorch."""
+    """Compute what the exported file does of `image`, uint8 (b, h, w, 3), where `net` is."""
     return run_portable(build_portable(net), image)
 
 
 def run_portable(module: PortableRetinexNet | PortablePlusNet, image: Pixels) -> list[Pixels]:
     """Run `module` on uint8 (b, h, w, 3)."""
-    inputs = [torch.from_numpy(image)]
+    inputs = [image]
     if isinstance(module, PortablePlusNet):
-        inputs.append(torch.empty(0, THUMBNAIL_SIZE, THUMBNAIL_SIZE, 3, dtype=torch.uint8))
-    return [output.numpy() for output in module(*inputs)]
+        inputs.append(np.empty((0, THUMBNAIL_SIZE, THUMBNAIL_SIZE, 3), np.uint8))
+    device = next(module.parameters()).device
+    outputs = module(*(torch.tensor(pixels, device=device) for pixels in inputs))
+    return [output.cpu().numpy() for output in outputs]
