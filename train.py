@@ -48,7 +48,15 @@ from retinex.training.pairs import (
     training_batches,
     validation_batches,
 )
-from retinex.training.phases import Losses, Phase, build_optimizer, phase_losses, phases_of
+from retinex.training.phases import (
+    DivergedError,
+    Losses,
+    Phase,
+    build_optimizer,
+    phase_losses,
+    phases_of,
+    take_step,
+)
 from retinex.training.precision import (
     Precision,
     autocast_for,
@@ -62,8 +70,6 @@ from retinex.training.trackers import Tracker, TrackerError, TrackerName, start_
 STATE_FILE = "last.pt"
 GRID_PHOTOS = 3
 GRID_PHOTO_SIZE = 600
-LONGEST_GRADIENT = 1.0
-"""Norm that gradients are clipped to; RetinexNet's stay below but for its first steps."""
 SMALLEST_CROP = 2
 NO_INFLUENCE = {"out", "resume", "tracker", "s_epochs"}
 """Arguments that may change between a run and its resumption."""
@@ -153,7 +159,7 @@ def main() -> None:
     keep_freed_memory()
     try:
         train(args)
-    except (CheckpointError, DatasetError, TrackerError) as error:
+    except (CheckpointError, DatasetError, DivergedError, TrackerError) as error:
         raise SystemExit(f"train.py: {error}") from error
     except KeyboardInterrupt as error:
         raise SystemExit(
@@ -303,7 +309,14 @@ def train_phase(run: Run, phase: Phase, saved: dict[str, Any] | None) -> None:
     for epoch in range(done + 1, epochs + 1):
         started = time.monotonic()
         learning_rate = optimizer.param_groups[-1]["lr"]
-        train_losses = train_epoch(run, phase, optimizer, bar)
+        try:
+            train_losses = train_epoch(run, phase, optimizer, bar)
+        except DivergedError as error:
+            raise DivergedError(
+                f"{error} in epoch {epoch} of phase {phase}; {run.state_path} is of the epoch "
+                "before, if there was one. Train anew with a lower learning rate (-dlr, -rlr) into "
+                "another --out, from a snapshot with --start if you like"
+            ) from error
         val_losses = validate(run, phase)
         step_schedule(schedule, sum(val_losses.values()))
         row = {"phase": str(phase), "epoch": epoch, "learning_rate": learning_rate}
@@ -337,17 +350,12 @@ def train_epoch(
     """Take one optimizer step a batch; return the mean of each loss over the pairs."""
     run.net.train()
     means = LossMeans()
-    trained = [weights for group in optimizer.param_groups for weights in group["params"]]
     args = run.args
     variety = Variety(args.synthetic, args.exchanged, args.shuffled, args.mixed)
     batches = training_batches(run.training, args.crop, args.batch_size, run.rng, variety)
     for batch in batches:
         losses = losses_of(run, run.net, phase, batch)
-        optimizer.zero_grad()
-        torch.stack(list(losses.values())).sum().backward()
-        torch.nn.utils.clip_grad_norm_(trained, LONGEST_GRADIENT)
-        optimizer.step()
-        run.averaged.update_parameters(run.net)
+        take_step(losses, run.net, optimizer, run.averaged)
         means.add(losses, len(batch.low))
         bar.update()
         bar.set_postfix({name: f"{loss.item():.4f}" for name, loss in losses.items()})

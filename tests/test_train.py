@@ -17,9 +17,11 @@ from safetensors.torch import load_file
 
 from retinex.experiments import EXPERIMENTS
 from retinex.training import checkpoints
+from retinex.training.averaging import average_weights
 from retinex.training.checkpoints import load_state, load_weights
 from retinex.training.networks import RetinexNet
 from retinex.training.pairs import Batch, Variety, training_batches
+from retinex.training.phases import DivergedError, take_step
 from retinex.training.precision import Precision
 
 TRAIN = Path(__file__).parent.parent / "train.py"
@@ -296,6 +298,36 @@ def test_each_network_has_its_learning_rate(trained: Path, tmp_path: Path) -> No
     before, after = load_file(start), load_file(ours)
     enhance_net = [name for name in before if name.startswith("enhance.")]
     assert not any(after[name].equal(before[name]) for name in enhance_net)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained / "join", tmp_path / "join")
+    last = tmp_path / "join" / "last.pt"
+    state = load_state(last) | {"epoch": 0, "log": []}
+    state["net"]["decom.input_conv.weight"][0] = torch.inf
+    torch.save(state, last)
+    before = last.read_bytes()
+
+    with pytest.raises(SystemExit, match=r"epoch 1 of phase join.*last\.pt.*learning rate") as stop:
+        train(trained.parent, *STUDY["join"], *TINY, "--resume", "--out", tmp_path)
+
+    assert "\n" not in str(stop.value.code)
+    assert last.read_bytes() == before
+
+
+def test_weights_stay_where_they_were_if_a_gradient_is_not_finite() -> None:
+    net = RetinexNet(EXPERIMENTS["join_ignore_enhance"])
+    averaged = average_weights(net, 0.9)
+    weights = net.decom.input_conv.weight
+    before = weights.clone()
+    # The square root of 0 is finite, its slope isn't.
+    losses = {"decom": (weights * 0).sqrt().sum()}
+
+    with pytest.raises(DivergedError):
+        take_step(losses, net, torch.optim.Adam([weights]), averaged)
+
+    assert weights.equal(before)
+    assert averaged.n_averaged == 0
 
 
 def test_help_says_where_datasets_come_from(capsys: pytest.CaptureFixture[str]) -> None:
