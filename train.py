@@ -414,7 +414,6 @@ def describe(run: Run) -> Facts:
     """What the released weights' JSON file and the ONNX metadata say of this run."""
     return {
         "experiment": run.experiment.name,
-        "licence": "MIT",
         "settings": settings_of(run.args),
         "precision": str(run.precision),
         "device": run.device.type,

@@ -110,6 +110,7 @@ def test_command_lines_of_the_experiments(trained: Path, name: str) -> None:
     assert of_weights is experiment
     assert (facts["training_pairs"], facts["validation_pairs"]) == (5, 1)
     assert facts["settings"]["n_epochs"] == 1
+    assert "licence" not in facts, "that is for who trained them to say"
     assert net(torch.rand(1, 3, 8, 8)).output.isfinite().all()
     snapshots = {path.stem for path in (folder / "snapshots").glob("*.safetensors")}
     assert snapshots == {f"{phase}_001" for phase in phases}

@@ -21,7 +21,7 @@ from retinex.training.build import Network, build_network
 from retinex.training.networks import DecomNet
 
 Facts = dict[str, Any]
-"""What is known of released weights: experiment, licence, data, arguments, losses."""
+"""What is known of weights: experiment, arguments, what was held out, losses, perhaps a licence."""
 
 
 class CheckpointError(ValueError):

@@ -18,7 +18,8 @@ output                 [batch, h, w, 3]        R · Î, multiplied before clippi
 
 Every batch, height and width from 1 up. Who gives a whole photo needs no thumbnail: the file makes
 it, as `retinex.thumbnail` does. `metadata_props` hold the experiment, the training facts,
-the licence, the project's version and what tiling needs: `receptive_radius` and `stride`.
+the licence if these name one, the project's version and what tiling needs: `receptive_radius` and
+`stride`.
 """
 
 import copy
@@ -136,9 +137,10 @@ def export_onnx(
 
 def metadata(net: Network, experiment: Experiment, facts: Facts) -> dict[str, str]:
     """What a file says of itself, as text under sorted keys."""
+    licence = {"licence": str(facts["licence"])} if "licence" in facts else {}
     return {
         "experiment": experiment.name,
-        "licence": str(facts["licence"]),
+        **licence,
         "project_version": __version__,
         "receptive_radius": str(receptive_radius(net)),
         "stride": str(STRIDE),
