@@ -27,6 +27,7 @@ from retinex.training.checkpoints import (
     load_decom,
     load_state,
     load_weights_of,
+    may_have_seen,
     restore_random,
     save_state,
     save_weights,
@@ -44,6 +45,7 @@ from retinex.training.pairs import (
     check_crop,
     find_others,
     load_pairs,
+    names_of,
     split_by_scene,
     training_batches,
     validation_batches,
@@ -107,7 +109,8 @@ where the datasets come from:
 class Run:
     """One training run and all it works on.
 
-    `net` is what the optimizer steps move, `averaged` its moving average.
+    `net` is what the optimizer steps move, `averaged` its moving average, `started_from` what is
+    known of the weights it began with.
     """
 
     args: argparse.Namespace
@@ -120,6 +123,7 @@ class Run:
     autocast: torch.autocast
     training: list[Pair]
     validation: list[Pair]
+    started_from: list[Facts]
     rng: np.random.Generator
     tracker: Tracker
     log: list[dict[str, Any]] = field(default_factory=list)
@@ -213,12 +217,13 @@ def start_run(args: argparse.Namespace, saved: dict[str, Any] | None) -> Run:
         args.precision = Precision(saved["settings"]["precision"])
     args.precision = precision = resolve_precision(args.precision, device)
     args.pairs = len(pairs)
+    args.held_out = names_of(validation, [*args.data, *args.photos])
     torch.manual_seed(args.seed)
     if saved is None:
-        net = first_network(args)
+        net, started_from = first_network(args)
     else:
         check_settings(folder, settings_of(args), saved["settings"])
-        net = build_network(experiment)
+        net, started_from = build_network(experiment), saved.get("started_from", [])
     # PyTorch's types leave memory formats out.
     net.to(device, memory_format=memory_format_for(precision))  # type: ignore[call-overload]
     print(
@@ -236,6 +241,7 @@ def start_run(args: argparse.Namespace, saved: dict[str, Any] | None) -> Run:
         autocast=autocast_for(precision, device),
         training=training,
         validation=validation,
+        started_from=started_from,
         rng=np.random.default_rng(args.seed),
         tracker=start_tracker(args.tracker, experiment.name, folder, settings_of(args)),
     )
@@ -248,8 +254,13 @@ def check_settings(folder: Path, settings: dict[str, Any], before: dict[str, Any
     """Raise `CheckpointError` if a run would be resumed with other settings than `before`."""
     # Those of an earlier release may lack some.
     changed = [name for name in settings if name in before and settings[name] != before[name]]
+    if changed == ["held_out"]:
+        raise CheckpointError(
+            f"{folder} was started with other photos: some of those held out for validation then "
+            "aren't now; put them back or begin anew with another --out"
+        )
     if changed:
-        former = ", ".join(f"{name} {before[name]}" for name in changed)
+        former = ", ".join(f"{name} {before[name]}" for name in changed if name != "held_out")
         raise CheckpointError(f"{folder} was started with {former}; resume it with the same")
 
 
@@ -262,15 +273,25 @@ def restore(run: Run, saved: dict[str, Any]) -> None:
     print(f"resuming after {saved['phase']} epoch {saved['epoch']}")
 
 
-def first_network(args: argparse.Namespace) -> Network:
-    """Build an untrained network, or one with the weights that the command line names."""
-    experiment: Experiment = args.experiment
-    start: Path | None = args.start
-    net = build_network(experiment) if start is None else load_weights_of(start, experiment.name)
+def first_network(args: argparse.Namespace) -> tuple[Network, list[Facts]]:
+    """Build an untrained network, or one with the weights that the command line names.
+
+    What is known of these comes with it.
+    """
+    net = build_network(args.experiment)
+    started_from = []
+    if args.start is not None:
+        net, facts = load_weights_of(args.start, args.experiment.name)
+        started_from.append(facts)
     if args.decom is not None:
         assert isinstance(net, RetinexNet)  # --decom goes with --mode split
-        load_decom(args.decom, net.decom)
-    return net
+        started_from.append(load_decom(args.decom, net.decom))
+    if any(may_have_seen(facts, settings_of(args)) for facts in started_from):
+        print(
+            "warning: the weights that training begins with may have seen photos that are held out "
+            "now, so that validation flatters; use their --seed and --val_share"
+        )
+    return net, started_from
 
 
 def settings_of(args: argparse.Namespace) -> dict[str, Any]:
@@ -330,6 +351,7 @@ def train_phase(run: Run, phase: Phase, saved: dict[str, Any] | None) -> None:
             run.state_path,
             {
                 "settings": settings_of(run.args),
+                "started_from": run.started_from,
                 "phase": str(phase),
                 "epoch": epoch,
                 "net": run.net.state_dict(),
@@ -415,6 +437,7 @@ def describe(run: Run) -> Facts:
     return {
         "experiment": run.experiment.name,
         "settings": settings_of(run.args),
+        "started_from": run.started_from,
         "precision": str(run.precision),
         "device": run.device.type,
         "torch": torch.__version__,

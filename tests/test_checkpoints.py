@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from retinex.experiments import EXPERIMENTS
+from retinex.training.build import build_network
 from retinex.training.checkpoints import (
     CheckpointError,
     load_decom,
@@ -146,6 +147,10 @@ def test_decom_net_is_taken_out_of_a_whole_network(tmp_path: Path) -> None:
 
 
 def test_no_decom_net_to_take(tmp_path: Path) -> None:
+    plus = EXPERIMENTS["retinex_plus"]
+    save_weights(tmp_path / "plus.safetensors", build_network(plus), {"experiment": plus.name})
+    with pytest.raises(CheckpointError, match="retinex_plus"):
+        load_decom(tmp_path / "plus.safetensors", DecomNet())
     with pytest.raises(CheckpointError, match=r"nothing\.safetensors"):
         load_decom(tmp_path / "nothing.safetensors", DecomNet())
     (tmp_path / "damaged.safetensors").write_bytes(b"half a file")

@@ -110,6 +110,9 @@ def test_command_lines_of_the_experiments(trained: Path, name: str) -> None:
     assert of_weights is experiment
     assert (facts["training_pairs"], facts["validation_pairs"]) == (5, 1)
     assert facts["settings"]["n_epochs"] == 1
+    (held_out,) = facts["settings"]["held_out"]
+    assert held_out in {f"lol/{k}" for k in range(6)}
+    assert facts["started_from"] == []
     assert "licence" not in facts, "that is for who trained them to say"
     assert net(torch.rand(1, 3, 8, 8)).output.isfinite().all()
     snapshots = {path.stem for path in (folder / "snapshots").glob("*.safetensors")}
@@ -284,10 +287,13 @@ def test_resuming_needs_neither_starting_weights_nor_equal_timing(
     weights = (tmp_path / "join" / "join.safetensors").read_bytes()
 
     start.unlink()
+    (tmp_path / "start.json").unlink()
     monkeypatch.setattr(auto, lambda wanted, _: Precision.BF16 if wanted == "auto" else wanted)
     train(trained.parent, *command, "--resume")
 
     assert (tmp_path / "join" / "join.safetensors").read_bytes() == weights
+    of_start = load_weights(trained / "join" / "join.safetensors")[2]
+    assert load_weights(tmp_path / "join" / "join.safetensors")[2]["started_from"] == [of_start]
 
 
 def test_each_network_has_its_learning_rate(trained: Path, tmp_path: Path) -> None:
@@ -382,13 +388,43 @@ def test_resuming_with_other_settings_is_refused(trained: Path, changed: tuple[s
         train(trained.parent, *STUDY["join"], *TINY, *changed, "--resume")
 
 
+def test_resuming_with_other_photos_is_refused(trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained.parent, tmp_path / "project")
+    facts = load_weights(trained / "join" / "join.safetensors")[2]
+    (held_out,) = facts["settings"]["held_out"]
+    for kind in ("low", "high"):
+        photo = tmp_path / "project" / "data" / "lol" / "our485" / kind / Path(held_out).name
+        photo.with_suffix(".png").rename(photo.with_name("renamed.png"))
+
+    with pytest.raises(SystemExit, match="other photos"):
+        train(tmp_path / "project", *STUDY["join"], *TINY, "--resume")
+
+
+def test_weights_that_have_seen_what_is_held_out_are_told_of(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = "join_ignore_enhance"
+    start = trained / name / f"{name}.safetensors"
+    command = *STUDY[name], *TINY, "--start", start
+
+    train(trained.parent, *command, "--out", tmp_path / "same")
+    assert "may have seen" not in capsys.readouterr().out
+    train(trained.parent, *command, "--seed", "1", "--out", tmp_path / "other")
+    assert "may have seen" in capsys.readouterr().out
+
+    weights = tmp_path / "other" / name / f"{name}.safetensors"
+    assert load_weights(weights)[2]["started_from"] == [load_weights(start)[2]]
+
+
 def test_decom_net_is_reused(trained: Path, tmp_path: Path) -> None:
     decom = trained / "split_resize" / "split_resize.safetensors"
 
     train(trained.parent, *STUDY["split_transposed"], *TINY, "--decom", decom, "--out", tmp_path)
 
     folder = tmp_path / "split_transposed"
-    assert_same_weights(folder / "split_transposed.safetensors", decom, "decom.")
+    weights = folder / "split_transposed.safetensors"
+    assert_same_weights(weights, decom, "decom.")
+    assert load_weights(weights)[2]["started_from"] == [load_weights(decom)[2]]
     assert [row["phase"] for row in read_log(folder)] == ["enhance"]
 
 

@@ -9,7 +9,7 @@ Folders it reads:
   every draw.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -238,6 +238,19 @@ def split_by_scene(
     validation = [pair for k in order[:held_out] for pair in scenes[k]]
     training = [pair for k in order[held_out:] for pair in scenes[k]]
     return training, validation
+
+
+def names_of(pairs: Iterable[Pair], folders: Sequence[Path]) -> list[str]:
+    """Name pairs as on any machine, sorted: "lol/179", of the dataset's folder and the stem.
+
+    Args:
+        folders: what the pairs were loaded from.
+    """
+    names = []
+    for path in (Path(pair.name) for pair in pairs):
+        folder = next(folder for folder in folders if folder in path.parents)
+        names.append(f"{folder.name}/{path.stem}")
+    return sorted(names)
 
 
 def check_crop(pairs: Sequence[Pair], crop: int) -> None:
