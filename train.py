@@ -265,9 +265,19 @@ def check_settings(folder: Path, settings: dict[str, Any], before: dict[str, Any
 
 
 def restore(run: Run, saved: dict[str, Any]) -> None:
-    """Put `run` where it was when its state was saved."""
-    run.net.load_state_dict(saved["net"])
-    run.averaged.load_state_dict(saved["averaged"])
+    """Put `run` where it was when its state was saved.
+
+    Raises:
+        CheckpointError: the state is of another network.
+    """
+    try:
+        run.net.load_state_dict(saved["net"])
+        run.averaged.load_state_dict(saved["averaged"])
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"{run.state_path} was written by another version of this program: resume it with that "
+            "one, or begin anew with another --out"
+        ) from error
     run.log = saved["log"]
     restore_random(saved, run.rng)
     print(f"resuming after {saved['phase']} epoch {saved['epoch']}")

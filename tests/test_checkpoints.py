@@ -9,6 +9,7 @@ import torch
 from retinex.experiments import EXPERIMENTS
 from retinex.training.build import build_network
 from retinex.training.checkpoints import (
+    STATE_PARTS,
     CheckpointError,
     load_decom,
     load_state,
@@ -65,7 +66,8 @@ def test_folders_are_made_as_needed(tmp_path: Path) -> None:
 def test_state_and_both_random_generators_return(tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
     rng.random(3)
-    save_state(tmp_path / "last.pt", {"epoch": 4, "net": {"w": torch.arange(3)}}, rng)
+    parts: dict[str, object] = dict.fromkeys(STATE_PARTS, 0)
+    save_state(tmp_path / "last.pt", parts | {"epoch": 4, "net": {"w": torch.arange(3)}}, rng)
     drawn = rng.random(4).tolist(), torch.rand(4).tolist()
 
     other = np.random.default_rng(0)

@@ -388,6 +388,22 @@ def test_resuming_with_other_settings_is_refused(trained: Path, changed: tuple[s
         train(trained.parent, *STUDY["join"], *TINY, *changed, "--resume")
 
 
+@pytest.mark.parametrize("part", ["net", "averaged", "schedule", "settings"])
+def test_a_state_of_another_version_is_one_line(trained: Path, tmp_path: Path, part: str) -> None:
+    shutil.copytree(trained / "join", tmp_path / "join")
+    state = load_state(tmp_path / "join" / "last.pt")
+    if part in {"net", "averaged"}:
+        state[part]["renamed"] = state[part].popitem()[1]
+    else:
+        del state[part]
+    torch.save(state, tmp_path / "join" / "last.pt")
+
+    with pytest.raises(SystemExit, match=r"train\.py: .*last\.pt") as stop:
+        train(trained.parent, *STUDY["join"], *TINY, "--resume", "--out", tmp_path)
+
+    assert "\n" not in str(stop.value.code)
+
+
 def test_resuming_with_other_photos_is_refused(trained: Path, tmp_path: Path) -> None:
     shutil.copytree(trained.parent, tmp_path / "project")
     facts = load_weights(trained / "join" / "join.safetensors")[2]

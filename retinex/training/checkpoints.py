@@ -20,6 +20,11 @@ from retinex.experiments import EXPERIMENTS, Experiment
 from retinex.training.build import Network, build_network
 from retinex.training.networks import DecomNet, RetinexNet
 
+STATE_PARTS = (
+    *("settings", "phase", "epoch", "net", "averaged"),
+    *("optimizer", "schedule", "log", "random"),
+)
+"""What a run's state can't do without."""
 Facts = dict[str, Any]
 """What is known of weights: experiment, arguments, what was held out, losses, perhaps a licence."""
 
@@ -48,10 +53,12 @@ def load_state(path: Path) -> dict[str, Any]:
     """Read what `save_state` wrote.
 
     Raises:
-        CheckpointError: the file isn't such a state.
+        CheckpointError: the file isn't such a state, or lacks a part of it.
     """
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        if missing := set(STATE_PARTS) - state.keys():
+            raise ValueError(f"it lacks {', '.join(sorted(missing))}")
         if not state["random"].keys() >= {"torch", "numpy"}:
             raise ValueError("it lacks a random generator")
     except Exception as error:  # torch.load raises whatever the bytes lead it to
