@@ -9,6 +9,7 @@ import csv
 import time
 from dataclasses import astuple, dataclass, field
 from enum import StrEnum
+from math import inf
 from pathlib import Path
 from typing import Any, cast
 
@@ -73,6 +74,8 @@ STATE_FILE = "last.pt"
 GRID_PHOTOS = 3
 GRID_PHOTO_SIZE = 600
 SMALLEST_CROP = 2
+LOSS_WEIGHTS = ("mutual", "invariable", "smoothness")
+"""Arguments that weigh L_decom's terms, in the order of `DecomWeights`."""
 NO_INFLUENCE = {"out", "resume", "tracker", "s_epochs"}
 """Arguments that may change between a run and its resumption."""
 LOG_COLUMNS = (
@@ -488,7 +491,7 @@ def build_parser() -> argparse.ArgumentParser:
         default=0.001,
         help="Decom-Net's or PlusNet's (default 0.001)",
     )
-    add("-rlr", "--rel_lr", type=float, default=0.001, help="Enhance-Net's (default 0.001)")
+    add("-rlr", "--rel_lr", type=float, default=None, help="Enhance-Net's (default 0.001)")
     add(
         "-m",
         "--mode",
@@ -568,6 +571,9 @@ def check_arguments(args: argparse.Namespace) -> None:
     for name in ("synthetic", "exchanged", "shuffled", "mixed", "val_share"):
         if not 0 <= getattr(args, name) <= 1:
             raise ValueError(f"--{name} is a share: from 0 to 1")
+    for name in ("decom_lr", "rel_lr", *LOSS_WEIGHTS, "seed"):
+        if not 0 <= (getattr(args, name) or 0) < inf:
+            raise ValueError(f"--{name} must be at least 0")
     if args.mode is Mode.PLUS and args.crop < SSIM_WINDOW:
         raise ValueError(f"--crop must be at least {SSIM_WINDOW}: SSIM needs a window")
     if args.crop < SMALLEST_CROP:
@@ -578,18 +584,28 @@ def check_arguments(args: argparse.Namespace) -> None:
         raise ValueError("--scheduler plateau needs scenes held out: a --val_share above 0")
     if args.decom is not None and args.mode is not Mode.SPLIT:
         raise ValueError("--decom goes with --mode split: joint training changes Decom-Net")
+    if args.rel_lr is not None and (args.mode is Mode.PLUS or args.ignore_ienhance):
+        raise ValueError("--rel_lr is Enhance-Net's, which this experiment doesn't have")
+    if args.mode is Mode.PLUS and any(getattr(args, name) is not None for name in LOSS_WEIGHTS):
+        raise ValueError(f"--{', --'.join(LOSS_WEIGHTS)} are of L_decom: not for --mode plus")
+    if args.photos and not args.data and (args.synthetic or args.exchanged):
+        raise ValueError(
+            "--synthetic and --exchanged need --data: --photos alone has no dark photos"
+        )
 
 
 def fill_in_defaults(args: argparse.Namespace) -> None:
-    """Add what other arguments decide: the data, L_decom's weights and the experiment.
+    """Add the defaults that tell from None what was given, and the experiment.
 
     Raises:
         ValueError: there is no such experiment.
     """
     if args.data is None:
         args.data = [] if args.photos else [Path("data/lol")]
+    if args.rel_lr is None:
+        args.rel_lr = 0.001
     standard = SEPARATE if args.mode is Mode.SPLIT else PAPERS_CODE
-    for name, weight in zip(("mutual", "invariable", "smoothness"), astuple(standard), strict=True):
+    for name, weight in zip(LOSS_WEIGHTS, astuple(standard), strict=True):
         if getattr(args, name) is None:
             setattr(args, name, weight)
     upsampling = Upsampling.TRANSPOSED if args.transposed else Upsampling.RESIZE

@@ -206,6 +206,15 @@ def test_switches_choose_the_experiment(arguments: list[str], experiment: str) -
         (["--average", "1"], ["--average"]),
         (["--val_share", "0", "--scheduler", "plateau"], ["plateau", "held out"]),
         (["-m", "join", "--decom", "x.safetensors"], ["--decom", "split"]),
+        (["-m", "plus", "-rlr", "0.1"], ["--rel_lr", "Enhance-Net"]),
+        (["-m", "join", "-i", "-rlr", "0.1"], ["--rel_lr", "Enhance-Net"]),
+        (["-m", "plus", "--smoothness", "0"], ["--smoothness", "plus"]),
+        (["--photos", "photos", "--synthetic", "0.1"], ["--synthetic", "--data"]),
+        (["--photos", "photos", "--exchanged", "1"], ["--exchanged", "--data"]),
+        (["--seed", "-1"], ["--seed"]),
+        (["-dlr", "-0.1"], ["--decom_lr"]),
+        (["-rlr", "nan"], ["--rel_lr"]),
+        (["--mutual", "-1"], ["--mutual"]),
     ],
 )
 def test_wrong_arguments_are_explained(
