@@ -9,6 +9,7 @@ import csv
 import time
 from dataclasses import astuple, dataclass, field
 from enum import StrEnum
+from math import inf
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,13 +28,14 @@ from retinex.training.checkpoints import (
     load_decom,
     load_state,
     load_weights_of,
+    may_have_seen,
     restore_random,
     save_state,
     save_weights,
     write_atomically,
 )
 from retinex.training.grids import stage_grid
-from retinex.training.losses import PAPER, SEPARATE, SSIM_WINDOW, DecomWeights
+from retinex.training.losses import PAPERS_CODE, SEPARATE, SSIM_WINDOW, DecomWeights
 from retinex.training.memory import keep_freed_memory
 from retinex.training.networks import RetinexNet
 from retinex.training.pairs import (
@@ -44,11 +46,20 @@ from retinex.training.pairs import (
     check_crop,
     find_others,
     load_pairs,
+    names_of,
     split_by_scene,
     training_batches,
     validation_batches,
 )
-from retinex.training.phases import Losses, Phase, build_optimizer, phase_losses, phases_of
+from retinex.training.phases import (
+    DivergedError,
+    Losses,
+    Phase,
+    build_optimizer,
+    phase_losses,
+    phases_of,
+    take_step,
+)
 from retinex.training.precision import (
     Precision,
     autocast_for,
@@ -62,9 +73,9 @@ from retinex.training.trackers import Tracker, TrackerError, TrackerName, start_
 STATE_FILE = "last.pt"
 GRID_PHOTOS = 3
 GRID_PHOTO_SIZE = 600
-LONGEST_GRADIENT = 1.0
-"""Norm that gradients are clipped to; RetinexNet's stay below but for its first steps."""
 SMALLEST_CROP = 2
+LOSS_WEIGHTS = ("mutual", "invariable", "smoothness")
+"""Arguments that weigh L_decom's terms, in the order of `DecomWeights`."""
 NO_INFLUENCE = {"out", "resume", "tracker", "s_epochs"}
 """Arguments that may change between a run and its resumption."""
 LOG_COLUMNS = (
@@ -101,7 +112,8 @@ where the datasets come from:
 class Run:
     """One training run and all it works on.
 
-    `net` is what the optimizer steps move, `averaged` its moving average.
+    `net` is what the optimizer steps move, `averaged` its moving average, `started_from` what is
+    known of the weights it began with.
     """
 
     args: argparse.Namespace
@@ -114,6 +126,7 @@ class Run:
     autocast: torch.autocast
     training: list[Pair]
     validation: list[Pair]
+    started_from: list[Facts]
     rng: np.random.Generator
     tracker: Tracker
     log: list[dict[str, Any]] = field(default_factory=list)
@@ -153,7 +166,7 @@ def main() -> None:
     keep_freed_memory()
     try:
         train(args)
-    except (CheckpointError, DatasetError, TrackerError) as error:
+    except (CheckpointError, DatasetError, DivergedError, TrackerError) as error:
         raise SystemExit(f"train.py: {error}") from error
     except KeyboardInterrupt as error:
         raise SystemExit(
@@ -207,12 +220,13 @@ def start_run(args: argparse.Namespace, saved: dict[str, Any] | None) -> Run:
         args.precision = Precision(saved["settings"]["precision"])
     args.precision = precision = resolve_precision(args.precision, device)
     args.pairs = len(pairs)
+    args.held_out = names_of(validation, [*args.data, *args.photos])
     torch.manual_seed(args.seed)
     if saved is None:
-        net = first_network(args)
+        net, started_from = first_network(args)
     else:
         check_settings(folder, settings_of(args), saved["settings"])
-        net = build_network(experiment)
+        net, started_from = build_network(experiment), saved.get("started_from", [])
     # PyTorch's types leave memory formats out.
     net.to(device, memory_format=memory_format_for(precision))  # type: ignore[call-overload]
     print(
@@ -230,6 +244,7 @@ def start_run(args: argparse.Namespace, saved: dict[str, Any] | None) -> Run:
         autocast=autocast_for(precision, device),
         training=training,
         validation=validation,
+        started_from=started_from,
         rng=np.random.default_rng(args.seed),
         tracker=start_tracker(args.tracker, experiment.name, folder, settings_of(args)),
     )
@@ -242,29 +257,54 @@ def check_settings(folder: Path, settings: dict[str, Any], before: dict[str, Any
     """Raise `CheckpointError` if a run would be resumed with other settings than `before`."""
     # Those of an earlier release may lack some.
     changed = [name for name in settings if name in before and settings[name] != before[name]]
+    if changed == ["held_out"]:
+        raise CheckpointError(
+            f"{folder} was started with other photos: some of those held out for validation then "
+            "aren't now; put them back or begin anew with another --out"
+        )
     if changed:
-        former = ", ".join(f"{name} {before[name]}" for name in changed)
+        former = ", ".join(f"{name} {before[name]}" for name in changed if name != "held_out")
         raise CheckpointError(f"{folder} was started with {former}; resume it with the same")
 
 
 def restore(run: Run, saved: dict[str, Any]) -> None:
-    """Put `run` where it was when its state was saved."""
-    run.net.load_state_dict(saved["net"])
-    run.averaged.load_state_dict(saved["averaged"])
+    """Put `run` where it was when its state was saved.
+
+    Raises:
+        CheckpointError: the state is of another network.
+    """
+    try:
+        run.net.load_state_dict(saved["net"])
+        run.averaged.load_state_dict(saved["averaged"])
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"{run.state_path} was written by another version of this program: resume it with that "
+            "one, or begin anew with another --out"
+        ) from error
     run.log = saved["log"]
     restore_random(saved, run.rng)
     print(f"resuming after {saved['phase']} epoch {saved['epoch']}")
 
 
-def first_network(args: argparse.Namespace) -> Network:
-    """Build an untrained network, or one with the weights that the command line names."""
-    experiment: Experiment = args.experiment
-    start: Path | None = args.start
-    net = build_network(experiment) if start is None else load_weights_of(start, experiment.name)
+def first_network(args: argparse.Namespace) -> tuple[Network, list[Facts]]:
+    """Build an untrained network, or one with the weights that the command line names.
+
+    What is known of these comes with it.
+    """
+    net = build_network(args.experiment)
+    started_from = []
+    if args.start is not None:
+        net, facts = load_weights_of(args.start, args.experiment.name)
+        started_from.append(facts)
     if args.decom is not None:
         assert isinstance(net, RetinexNet)  # --decom goes with --mode split
-        load_decom(args.decom, net.decom)
-    return net
+        started_from.append(load_decom(args.decom, net.decom))
+    if any(may_have_seen(facts, settings_of(args)) for facts in started_from):
+        print(
+            "warning: the weights that training begins with may have seen photos that are held out "
+            "now, so that validation flatters; use their --seed and --val_share"
+        )
+    return net, started_from
 
 
 def settings_of(args: argparse.Namespace) -> dict[str, Any]:
@@ -303,7 +343,14 @@ def train_phase(run: Run, phase: Phase, saved: dict[str, Any] | None) -> None:
     for epoch in range(done + 1, epochs + 1):
         started = time.monotonic()
         learning_rate = optimizer.param_groups[-1]["lr"]
-        train_losses = train_epoch(run, phase, optimizer, bar)
+        try:
+            train_losses = train_epoch(run, phase, optimizer, bar)
+        except DivergedError as error:
+            raise DivergedError(
+                f"{error} in epoch {epoch} of phase {phase}; {run.state_path} is of the epoch "
+                "before, if there was one. Train anew with a lower learning rate (-dlr, -rlr) into "
+                "another --out, from a snapshot with --start if you like"
+            ) from error
         val_losses = validate(run, phase)
         step_schedule(schedule, sum(val_losses.values()))
         row = {"phase": str(phase), "epoch": epoch, "learning_rate": learning_rate}
@@ -317,6 +364,7 @@ def train_phase(run: Run, phase: Phase, saved: dict[str, Any] | None) -> None:
             run.state_path,
             {
                 "settings": settings_of(run.args),
+                "started_from": run.started_from,
                 "phase": str(phase),
                 "epoch": epoch,
                 "net": run.net.state_dict(),
@@ -337,17 +385,12 @@ def train_epoch(
     """Take one optimizer step a batch; return the mean of each loss over the pairs."""
     run.net.train()
     means = LossMeans()
-    trained = [weights for group in optimizer.param_groups for weights in group["params"]]
     args = run.args
     variety = Variety(args.synthetic, args.exchanged, args.shuffled, args.mixed)
     batches = training_batches(run.training, args.crop, args.batch_size, run.rng, variety)
     for batch in batches:
         losses = losses_of(run, run.net, phase, batch)
-        optimizer.zero_grad()
-        torch.stack(list(losses.values())).sum().backward()
-        torch.nn.utils.clip_grad_norm_(trained, LONGEST_GRADIENT)
-        optimizer.step()
-        run.averaged.update_parameters(run.net)
+        take_step(losses, run.net, optimizer, run.averaged)
         means.add(losses, len(batch.low))
         bar.update()
         bar.set_postfix({name: f"{loss.item():.4f}" for name, loss in losses.items()})
@@ -395,7 +438,7 @@ def store_snapshot(run: Run, phase: Phase, epoch: int) -> None:
     rng = np.random.default_rng(run.args.seed)
     pairs = (run.validation or run.training)[:GRID_PHOTOS]
     photos = [central_crop(pair, GRID_PHOTO_SIZE, rng).low for pair in pairs]
-    grid = stage_grid(run.released, photos, run.device)
+    grid = stage_grid(run.released, photos)
     path = run.folder / "grids" / f"{name}.png"
     path.parent.mkdir(exist_ok=True)
     grid.save(path)
@@ -406,8 +449,8 @@ def describe(run: Run) -> Facts:
     """What the released weights' JSON file and the ONNX metadata say of this run."""
     return {
         "experiment": run.experiment.name,
-        "licence": "MIT",
         "settings": settings_of(run.args),
+        "started_from": run.started_from,
         "precision": str(run.precision),
         "device": run.device.type,
         "torch": torch.__version__,
@@ -448,7 +491,7 @@ def build_parser() -> argparse.ArgumentParser:
         default=0.001,
         help="Decom-Net's or PlusNet's (default 0.001)",
     )
-    add("-rlr", "--rel_lr", type=float, default=0.001, help="Enhance-Net's (default 0.001)")
+    add("-rlr", "--rel_lr", type=float, default=None, help="Enhance-Net's (default 0.001)")
     add(
         "-m",
         "--mode",
@@ -528,6 +571,9 @@ def check_arguments(args: argparse.Namespace) -> None:
     for name in ("synthetic", "exchanged", "shuffled", "mixed", "val_share"):
         if not 0 <= getattr(args, name) <= 1:
             raise ValueError(f"--{name} is a share: from 0 to 1")
+    for name in ("decom_lr", "rel_lr", *LOSS_WEIGHTS, "seed"):
+        if not 0 <= (getattr(args, name) or 0) < inf:
+            raise ValueError(f"--{name} must be at least 0")
     if args.mode is Mode.PLUS and args.crop < SSIM_WINDOW:
         raise ValueError(f"--crop must be at least {SSIM_WINDOW}: SSIM needs a window")
     if args.crop < SMALLEST_CROP:
@@ -538,18 +584,28 @@ def check_arguments(args: argparse.Namespace) -> None:
         raise ValueError("--scheduler plateau needs scenes held out: a --val_share above 0")
     if args.decom is not None and args.mode is not Mode.SPLIT:
         raise ValueError("--decom goes with --mode split: joint training changes Decom-Net")
+    if args.rel_lr is not None and (args.mode is Mode.PLUS or args.ignore_ienhance):
+        raise ValueError("--rel_lr is Enhance-Net's, which this experiment doesn't have")
+    if args.mode is Mode.PLUS and any(getattr(args, name) is not None for name in LOSS_WEIGHTS):
+        raise ValueError(f"--{', --'.join(LOSS_WEIGHTS)} are of L_decom: not for --mode plus")
+    if args.photos and not args.data and (args.synthetic or args.exchanged):
+        raise ValueError(
+            "--synthetic and --exchanged need --data: --photos alone has no dark photos"
+        )
 
 
 def fill_in_defaults(args: argparse.Namespace) -> None:
-    """Add what other arguments decide: the data, L_decom's weights and the experiment.
+    """Add the defaults that tell from None what was given, and the experiment.
 
     Raises:
         ValueError: there is no such experiment.
     """
     if args.data is None:
         args.data = [] if args.photos else [Path("data/lol")]
-    standard = SEPARATE if args.mode is Mode.SPLIT else PAPER
-    for name, weight in zip(("mutual", "invariable", "smoothness"), astuple(standard), strict=True):
+    if args.rel_lr is None:
+        args.rel_lr = 0.001
+    standard = SEPARATE if args.mode is Mode.SPLIT else PAPERS_CODE
+    for name, weight in zip(LOSS_WEIGHTS, astuple(standard), strict=True):
         if getattr(args, name) is None:
             setattr(args, name, weight)
     upsampling = Upsampling.TRANSPOSED if args.transposed else Upsampling.RESIZE

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import torch
 
@@ -30,6 +31,7 @@ from retinex.training.precision import cpu_has_bf16
 
 MATRIX_SIDE = 2048
 COPIED_BYTES = 2**28
+CONVOLUTIONS = {"Conv", "ConvTranspose", "FusedConv"}
 
 
 @dataclass(frozen=True)
@@ -108,15 +110,24 @@ def count_layers(file: Path, image: Pixels) -> list[Layer]:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     with tempfile.TemporaryDirectory() as folder:
         options.profile_file_prefix = f"{folder}/profile"
+        options.optimized_model_filepath = f"{folder}/optimised.onnx"
         session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
         session.run(None, {"image": image})
         events = json.loads(Path(session.end_profiling()).read_text())
-    runs = (event for event in events if event.get("name", "").endswith("_kernel_time"))
-    return [count_layer(event["args"]) for event in runs]
+        weights = weights_of_convolutions(onnx.load(options.optimized_model_filepath).graph)
+    end = "_kernel_time"
+    runs = {event["name"]: event["args"] for event in events if event["name"].endswith(end)}
+    return [count_layer(run, weights.get(name.removesuffix(end))) for name, run in runs.items()]
 
 
-def count_layer(run: dict[str, Any]) -> Layer:
-    """Count one layer by the shapes of what it read and wrote."""
+def weights_of_convolutions(graph: onnx.GraphProto) -> dict[str, list[int]]:
+    """The shape of each convolution's weights, by the node's name."""
+    shapes = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
+    return {node.name: shapes[node.input[1]] for node in graph.node if node.op_type in CONVOLUTIONS}
+
+
+def count_layer(run: dict[str, Any], weights: list[int] | None) -> Layer:
+    """Count one layer by the shapes of what it read and wrote, and of a convolution's weights."""
     inputs, outputs = (
         [(dtype, shape) for value in run[kind] for dtype, shape in value.items()]
         for kind in ("input_type_shape", "output_type_shape")
@@ -124,11 +135,13 @@ def count_layer(run: dict[str, Any]) -> Layer:
     moved = sum(
         int(np.prod(shape)) * (1 if dtype == "uint8" else 4) for dtype, shape in [*inputs, *outputs]
     )
-    if run["op_name"] not in {"Conv", "ConvTranspose", "FusedConv"}:
+    if weights is None:
         return Layer(0, moved)
-    (_, data), (_, weights), *_ = inputs
     # A convolution applies a filter at each pixel it writes, a transposed one at each it reads.
-    pixels = data if run["op_name"] == "ConvTranspose" else outputs[0][1]
+    pixels = outputs[0][1]
+    if run["op_name"] == "ConvTranspose":
+        pixels = inputs[0][1]
+        moved += 4 * int(np.prod(weights))  # which the profile leaves out
     return Layer(pixels[0] * int(np.prod(pixels[2:])) * int(np.prod(weights)), moved)
 
 

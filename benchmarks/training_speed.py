@@ -3,8 +3,9 @@
 The plain loop is what a tutorial would write: float32, the default memory layout, low and high
 photos through the network one after the other. Each line adds one thing; the last is `train.py`'s
 own step, which leaves out what doesn't pay. All train the same network on the same crops in this
-process, turn by turn, and the fastest turn of each counts. Batches are made from decoded photos, as
-`train.py` does, and from files, in two lines of their own. `--precision` forces a number format.
+process, turn by turn, and the fastest turn of each counts; a turn before these warms up. Batches
+are made from files and from decoded photos, as `train.py` does, in two lines of their own.
+`--precision` forces a number format.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from timing import time_in_turns
 from torch import Tensor
 
 from retinex.experiments import EXPERIMENTS
@@ -30,7 +32,7 @@ from retinex.training.memory import (
 )
 from retinex.training.networks import Decomposition, RetinexNet
 from retinex.training.pairs import Batch, load_pairs, training_batches
-from retinex.training.phases import Phase, build_optimizer, phase_losses
+from retinex.training.phases import Phase, build_optimizer, phase_losses, take_step
 from retinex.training.precision import (
     Precision,
     autocast_for,
@@ -64,25 +66,27 @@ def main() -> None:
             *map(channels_last, (low, high)), chosen, compiled=True
         )
     steps["train.py"] = our_step(low, high, precision)
-    fastest = {name: float("inf") for name in steps}
-    for turn in range(args.turns + 1):
-        for name, step in steps.items():
-            (return_freed_memory if name == PLAIN else keep_freed_memory)()
-            seconds = time_step(step, device)
-            if turn > 0:  # the first compiles and warms up
-                fastest[name] = min(fastest[name], seconds)
+    # The plain loop comes between the two switches, all others after them.
+    plain = {"off": return_freed_memory, PLAIN: steps[PLAIN], "on": keep_freed_memory}
+    seconds = time_in_turns(plain | steps, args.turns, clock)
     print(f"Decom-Net, {args.batch_size} pairs of {args.crop} px, {device.type}")
-    for name, seconds in fastest.items():
-        print(
-            f"{name:36} {args.batch_size / seconds:8.1f} pairs/s  {fastest[PLAIN] / seconds:5.2f}×"
-        )
-    in_memory, from_files = time_batches(args.batch_size, args.crop)
+    print_rates({name: min(seconds[name]) for name in steps}, args.batch_size)
     print("making a batch of photos of 400×600 pixels")
-    print(f"{'from files':36} {args.batch_size / from_files:8.1f} pairs/s")
-    print(
-        f"{'from memory':36} {args.batch_size / in_memory:8.1f} pairs/s  "
-        f"{from_files / in_memory:5.1f}×"
-    )
+    print_rates(time_batches(args.batch_size, args.crop, args.turns), args.batch_size)
+
+
+def print_rates(seconds: dict[str, float], pairs: int) -> None:
+    """Print pairs a second, and how much faster than the first each is."""
+    first = next(iter(seconds.values()))
+    for name, needed in seconds.items():
+        print(f"{name:36} {pairs / needed:8.1f} pairs/s  {first / needed:5.2f}×")
+
+
+def clock() -> float:
+    """Read the clock once the GPU, if there is one, has done what it was given."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 def return_freed_memory() -> None:
@@ -151,27 +155,14 @@ def our_step(low: Tensor, high: Tensor, precision: Precision) -> Callable[[], No
 
     def step() -> None:
         losses = phase_losses(net, Phase.DECOM, batch, autocast)
-        optimizer.zero_grad()
-        losses["decom"].backward()
-        torch.nn.utils.clip_grad_norm_(net.decom.parameters(), max_norm=1.0)
-        optimizer.step()
-        averaged.update_parameters(net)
+        take_step(losses, net, optimizer, averaged)
         losses["decom"].item()
 
     return step
 
 
-def time_step(step: Callable[[], None], device: torch.device) -> float:
-    """Seconds one step takes."""
-    started = time.perf_counter()
-    step()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - started
-
-
-def time_batches(batch_size: int, crop: int) -> tuple[float, float]:
-    """Seconds to make a batch of decoded photos, and to decode them for it."""
+def time_batches(batch_size: int, crop: int, turns: int) -> dict[str, float]:
+    """Seconds to make a batch of photos in files, and of decoded ones with their thumbnails."""
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
         for kind in ("low", "high"):
@@ -181,12 +172,17 @@ def time_batches(batch_size: int, crop: int) -> tuple[float, float]:
                 smooth = np.linspace(0, 200, 600)[None, :, None] + rng.normal(0, 3, (400, 600, 3))
                 photo = Image.fromarray(smooth.clip(0, 255).astype(np.uint8))
                 photo.save(Path(folder) / kind / f"{index}.png")
-        started = time.perf_counter()
-        pairs = load_pairs([Path(folder)])
-        decoded = time.perf_counter()
-        next(training_batches(pairs, crop, batch_size, rng))
-        made = time.perf_counter()
-    return made - decoded, made - started
+        decoded = load_pairs([Path(folder)])
+        seconds = time_in_turns(
+            {
+                "from files": lambda: next(
+                    training_batches(load_pairs([Path(folder)]), crop, batch_size, rng)
+                ),
+                "from memory": lambda: next(training_batches(decoded, crop, batch_size, rng)),
+            },
+            turns,
+        )
+    return {name: min(times) for name, times in seconds.items()}
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -8,7 +8,6 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 
 from retinex import open_photo
@@ -28,12 +27,17 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="folder that train.py wrote")
     parser.add_argument("out", type=Path, help="folder that epochs.webp is written into")
     args = parser.parse_args()
-    # Names sort by phase, decom before enhance, and by epoch.
-    snapshots = sorted(args.run.glob("snapshots/*.safetensors"))
+    snapshots = sorted(args.run.glob("snapshots/*.safetensors"), key=phase_and_epoch)
     if not snapshots:
         parser.error(f"there are no snapshots in {args.run}")
     args.out.mkdir(parents=True, exist_ok=True)
     draw_strip(spread(snapshots)).save(args.out / "epochs.webp", quality=75)
+
+
+def phase_and_epoch(snapshot: Path) -> tuple[str, int]:
+    """What snapshots are sorted by: decom before enhance, and epoch 1000 after 990."""
+    phase, epoch = snapshot.stem.split("_")
+    return phase, int(epoch)
 
 
 def spread(snapshots: list[Path]) -> list[Path]:
@@ -54,7 +58,7 @@ def draw_strip(snapshots: list[Path]) -> Image.Image:
 def compute_stages(weights: Path, photo: Pixels) -> list[Pixels]:
     """Run the network of `weights` on the photo."""
     net, *_ = load_weights(weights)
-    return run_stages(net, photo, torch.device("cpu"))
+    return run_stages(net, photo)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from retinex.experiments import EXPERIMENTS
+from retinex.training.build import build_network
 from retinex.training.checkpoints import (
+    STATE_PARTS,
     CheckpointError,
     load_decom,
     load_state,
@@ -64,7 +66,8 @@ def test_folders_are_made_as_needed(tmp_path: Path) -> None:
 def test_state_and_both_random_generators_return(tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
     rng.random(3)
-    save_state(tmp_path / "last.pt", {"epoch": 4, "net": {"w": torch.arange(3)}}, rng)
+    parts: dict[str, object] = dict.fromkeys(STATE_PARTS, 0)
+    save_state(tmp_path / "last.pt", parts | {"epoch": 4, "net": {"w": torch.arange(3)}}, rng)
     drawn = rng.random(4).tolist(), torch.rand(4).tolist()
 
     other = np.random.default_rng(0)
@@ -146,6 +149,10 @@ def test_decom_net_is_taken_out_of_a_whole_network(tmp_path: Path) -> None:
 
 
 def test_no_decom_net_to_take(tmp_path: Path) -> None:
+    plus = EXPERIMENTS["retinex_plus"]
+    save_weights(tmp_path / "plus.safetensors", build_network(plus), {"experiment": plus.name})
+    with pytest.raises(CheckpointError, match="retinex_plus"):
+        load_decom(tmp_path / "plus.safetensors", DecomNet())
     with pytest.raises(CheckpointError, match=r"nothing\.safetensors"):
         load_decom(tmp_path / "nothing.safetensors", DecomNet())
     (tmp_path / "damaged.safetensors").write_bytes(b"half a file")

@@ -22,6 +22,7 @@ from retinex.training.checkpoints import load_weights, save_weights
 from retinex.training.onnx_export import (
     export_onnx,
     largest_activation,
+    metadata,
     receptive_radius,
     run_in_torch,
     run_portable,
@@ -98,6 +99,13 @@ def test_what_a_file_says_of_itself(exported: dict[str, Exported], name: str) ->
     assert int(facts["receptive_radius"]) == receptive_radius(model.net)
     assert int(facts["stride"]) == 8
     assert json.loads(facts["training"]) == model.facts
+
+
+def test_no_licence_is_made_up(exported: dict[str, Exported]) -> None:
+    model = exported["join_ignore_enhance"]
+    unlicensed = {name: fact for name, fact in model.facts.items() if name != "licence"}
+
+    assert "licence" not in metadata(model.net, model.experiment, unlicensed)
 
 
 @each_structure

@@ -9,7 +9,7 @@ from skimage.metrics import structural_similarity
 from torch import Tensor
 
 from retinex.training.losses import (
-    PAPER,
+    PAPERS_CODE,
     DecomWeights,
     correct_mean,
     decom_loss,
@@ -117,7 +117,7 @@ def test_reconstruction_is_the_mean_absolute_error() -> None:
     assert loss.item() == pytest.approx(0.2)
 
 
-@pytest.mark.parametrize("weights", [PAPER, DecomWeights(0.2, 0.3, 0.4)])
+@pytest.mark.parametrize("weights", [PAPERS_CODE, DecomWeights(0.2, 0.3, 0.4)])
 def test_decom_loss_weighs_its_terms(weights: DecomWeights) -> None:
     low = Decomposition(flat(0.6, 3), one_channel([[0.1, 0.3]] * 2))
     high = Decomposition(flat(0.8, 3), flat(0.5, 1))
@@ -134,8 +134,8 @@ def test_decom_loss_weighs_its_terms(weights: DecomWeights) -> None:
     assert loss.item() == pytest.approx(expected)
 
 
-def test_decom_loss_has_the_weights_of_the_paper() -> None:
-    assert DecomWeights(0.001, 0.01, 0.1) == PAPER
+def test_decom_loss_has_the_weights_of_the_papers_code() -> None:
+    assert DecomWeights(0.001, 0.01, 0.1) == PAPERS_CODE
 
 
 def test_decom_loss_is_zero_for_a_perfect_flat_decomposition() -> None:

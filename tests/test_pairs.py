@@ -1,3 +1,4 @@
+import os
 from collections import Counter
 from collections.abc import Callable
 from itertools import permutations
@@ -174,6 +175,21 @@ def test_errors_name_the_files(tmp_path: Path, spoil: Callable[[Path], list[str]
     message = str(caught.value)
     assert [part for part in expected if part not in message] == []
     assert "\n" not in message
+
+
+@pytest.mark.skipif(not hasattr(os, "sysconf"), reason="Windows doesn't tell its memory so")
+def test_photos_larger_than_the_memory_are_not_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_pairs(tmp_path, {f"{k}.png": noise(k, 20, 26) for k in range(3)})
+    machine = {"SC_PAGE_SIZE": 20 * 26 * 3, "SC_PHYS_PAGES": 6}
+    monkeypatch.setattr(os, "sysconf", machine.__getitem__)
+    assert len(load_pairs([tmp_path])) == 3
+
+    machine["SC_PHYS_PAGES"] = 5
+    (tmp_path / "low" / "0.png").write_bytes((tmp_path / "low" / "0.png").read_bytes()[:-60])
+    with pytest.raises(DatasetError, match="fewer"):
+        load_pairs([tmp_path])
 
 
 @pytest.mark.parametrize("exists", [True, False])

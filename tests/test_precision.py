@@ -84,6 +84,15 @@ def test_training_takes_the_gpu_if_there_is_one(
     assert training_device().type == ("cuda" if available else "cpu")
 
 
+def test_float32_is_not_rounded_to_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+
+    training_device()
+
+    assert not torch.backends.cudnn.allow_tf32
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
 @pytest.mark.parametrize("experiment", EXPERIMENTS.values(), ids=EXPERIMENTS)
 def test_bf16_steps_keep_weights_and_losses_in_float32(experiment: Experiment) -> None:
     torch.manual_seed(0)

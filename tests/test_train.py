@@ -17,9 +17,11 @@ from safetensors.torch import load_file
 
 from retinex.experiments import EXPERIMENTS
 from retinex.training import checkpoints
+from retinex.training.averaging import average_weights
 from retinex.training.checkpoints import load_state, load_weights
 from retinex.training.networks import RetinexNet
 from retinex.training.pairs import Batch, Variety, training_batches
+from retinex.training.phases import DivergedError, take_step
 from retinex.training.precision import Precision
 
 TRAIN = Path(__file__).parent.parent / "train.py"
@@ -108,6 +110,10 @@ def test_command_lines_of_the_experiments(trained: Path, name: str) -> None:
     assert of_weights is experiment
     assert (facts["training_pairs"], facts["validation_pairs"]) == (5, 1)
     assert facts["settings"]["n_epochs"] == 1
+    (held_out,) = facts["settings"]["held_out"]
+    assert held_out in {f"lol/{k}" for k in range(6)}
+    assert facts["started_from"] == []
+    assert "licence" not in facts, "that is for who trained them to say"
     assert net(torch.rand(1, 3, 8, 8)).output.isfinite().all()
     snapshots = {path.stem for path in (folder / "snapshots").glob("*.safetensors")}
     assert snapshots == {f"{phase}_001" for phase in phases}
@@ -200,6 +206,15 @@ def test_switches_choose_the_experiment(arguments: list[str], experiment: str) -
         (["--average", "1"], ["--average"]),
         (["--val_share", "0", "--scheduler", "plateau"], ["plateau", "held out"]),
         (["-m", "join", "--decom", "x.safetensors"], ["--decom", "split"]),
+        (["-m", "plus", "-rlr", "0.1"], ["--rel_lr", "Enhance-Net"]),
+        (["-m", "join", "-i", "-rlr", "0.1"], ["--rel_lr", "Enhance-Net"]),
+        (["-m", "plus", "--smoothness", "0"], ["--smoothness", "plus"]),
+        (["--photos", "photos", "--synthetic", "0.1"], ["--synthetic", "--data"]),
+        (["--photos", "photos", "--exchanged", "1"], ["--exchanged", "--data"]),
+        (["--seed", "-1"], ["--seed"]),
+        (["-dlr", "-0.1"], ["--decom_lr"]),
+        (["-rlr", "nan"], ["--rel_lr"]),
+        (["--mutual", "-1"], ["--mutual"]),
     ],
 )
 def test_wrong_arguments_are_explained(
@@ -281,10 +296,13 @@ def test_resuming_needs_neither_starting_weights_nor_equal_timing(
     weights = (tmp_path / "join" / "join.safetensors").read_bytes()
 
     start.unlink()
+    (tmp_path / "start.json").unlink()
     monkeypatch.setattr(auto, lambda wanted, _: Precision.BF16 if wanted == "auto" else wanted)
     train(trained.parent, *command, "--resume")
 
     assert (tmp_path / "join" / "join.safetensors").read_bytes() == weights
+    of_start = load_weights(trained / "join" / "join.safetensors")[2]
+    assert load_weights(tmp_path / "join" / "join.safetensors")[2]["started_from"] == [of_start]
 
 
 def test_each_network_has_its_learning_rate(trained: Path, tmp_path: Path) -> None:
@@ -296,6 +314,36 @@ def test_each_network_has_its_learning_rate(trained: Path, tmp_path: Path) -> No
     before, after = load_file(start), load_file(ours)
     enhance_net = [name for name in before if name.startswith("enhance.")]
     assert not any(after[name].equal(before[name]) for name in enhance_net)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained / "join", tmp_path / "join")
+    last = tmp_path / "join" / "last.pt"
+    state = load_state(last) | {"epoch": 0, "log": []}
+    state["net"]["decom.input_conv.weight"][0] = torch.inf
+    torch.save(state, last)
+    before = last.read_bytes()
+
+    with pytest.raises(SystemExit, match=r"epoch 1 of phase join.*last\.pt.*learning rate") as stop:
+        train(trained.parent, *STUDY["join"], *TINY, "--resume", "--out", tmp_path)
+
+    assert "\n" not in str(stop.value.code)
+    assert last.read_bytes() == before
+
+
+def test_weights_stay_where_they_were_if_a_gradient_is_not_finite() -> None:
+    net = RetinexNet(EXPERIMENTS["join_ignore_enhance"])
+    averaged = average_weights(net, 0.9)
+    weights = net.decom.input_conv.weight
+    before = weights.clone()
+    # The square root of 0 is finite, its slope isn't.
+    losses = {"decom": (weights * 0).sqrt().sum()}
+
+    with pytest.raises(DivergedError):
+        take_step(losses, net, torch.optim.Adam([weights]), averaged)
+
+    assert weights.equal(before)
+    assert averaged.n_averaged == 0
 
 
 def test_help_says_where_datasets_come_from(capsys: pytest.CaptureFixture[str]) -> None:
@@ -349,13 +397,59 @@ def test_resuming_with_other_settings_is_refused(trained: Path, changed: tuple[s
         train(trained.parent, *STUDY["join"], *TINY, *changed, "--resume")
 
 
+@pytest.mark.parametrize("part", ["net", "averaged", "schedule", "settings"])
+def test_a_state_of_another_version_is_one_line(trained: Path, tmp_path: Path, part: str) -> None:
+    shutil.copytree(trained / "join", tmp_path / "join")
+    state = load_state(tmp_path / "join" / "last.pt")
+    if part in {"net", "averaged"}:
+        state[part]["renamed"] = state[part].popitem()[1]
+    else:
+        del state[part]
+    torch.save(state, tmp_path / "join" / "last.pt")
+
+    with pytest.raises(SystemExit, match=r"train\.py: .*last\.pt") as stop:
+        train(trained.parent, *STUDY["join"], *TINY, "--resume", "--out", tmp_path)
+
+    assert "\n" not in str(stop.value.code)
+
+
+def test_resuming_with_other_photos_is_refused(trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained.parent, tmp_path / "project")
+    facts = load_weights(trained / "join" / "join.safetensors")[2]
+    (held_out,) = facts["settings"]["held_out"]
+    for kind in ("low", "high"):
+        photo = tmp_path / "project" / "data" / "lol" / "our485" / kind / Path(held_out).name
+        photo.with_suffix(".png").rename(photo.with_name("renamed.png"))
+
+    with pytest.raises(SystemExit, match="other photos"):
+        train(tmp_path / "project", *STUDY["join"], *TINY, "--resume")
+
+
+def test_weights_that_have_seen_what_is_held_out_are_told_of(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = "join_ignore_enhance"
+    start = trained / name / f"{name}.safetensors"
+    command = *STUDY[name], *TINY, "--start", start
+
+    train(trained.parent, *command, "--out", tmp_path / "same")
+    assert "may have seen" not in capsys.readouterr().out
+    train(trained.parent, *command, "--seed", "1", "--out", tmp_path / "other")
+    assert "may have seen" in capsys.readouterr().out
+
+    weights = tmp_path / "other" / name / f"{name}.safetensors"
+    assert load_weights(weights)[2]["started_from"] == [load_weights(start)[2]]
+
+
 def test_decom_net_is_reused(trained: Path, tmp_path: Path) -> None:
     decom = trained / "split_resize" / "split_resize.safetensors"
 
     train(trained.parent, *STUDY["split_transposed"], *TINY, "--decom", decom, "--out", tmp_path)
 
     folder = tmp_path / "split_transposed"
-    assert_same_weights(folder / "split_transposed.safetensors", decom, "decom.")
+    weights = folder / "split_transposed.safetensors"
+    assert_same_weights(weights, decom, "decom.")
+    assert load_weights(weights)[2]["started_from"] == [load_weights(decom)[2]]
     assert [row["phase"] for row in read_log(folder)] == ["enhance"]
 
 

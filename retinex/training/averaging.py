@@ -1,7 +1,8 @@
 """The moving average of weights while they are trained: steadier than any of them."""
 
+import torch
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel
+from torch.optim.swa_utils import PARAM_LIST, AveragedModel
 
 from retinex.training.build import Network
 
@@ -16,8 +17,9 @@ def average_weights(net: Network, decay: float) -> AveragedModel:
     0 makes it a plain copy.
     """
 
-    def follow(average: Tensor, weight: Tensor, updates: Tensor | int) -> Tensor:
+    # All at once: asking for `updates` makes a GPU wait.
+    def follow(averages: PARAM_LIST, weights: PARAM_LIST, updates: Tensor | int) -> None:
         so_far = (1 + updates) / (WARM_UP + updates)
-        return average.lerp(weight, 1 - min(decay, float(so_far)))
+        torch._foreach_lerp_(averages, weights, 1 - min(decay, float(so_far)))
 
-    return AveragedModel(net, avg_fn=follow)
+    return AveragedModel(net, multi_avg_fn=follow)

@@ -18,10 +18,15 @@ from torch import Tensor
 
 from retinex.experiments import EXPERIMENTS, Experiment
 from retinex.training.build import Network, build_network
-from retinex.training.networks import DecomNet
+from retinex.training.networks import DecomNet, RetinexNet
 
+STATE_PARTS = (
+    *("settings", "phase", "epoch", "net", "averaged"),
+    *("optimizer", "schedule", "log", "random"),
+)
+"""What a run's state can't do without."""
 Facts = dict[str, Any]
-"""What is known of released weights: experiment, licence, data, arguments, losses."""
+"""What is known of weights: experiment, arguments, what was held out, losses, perhaps a licence."""
 
 
 class CheckpointError(ValueError):
@@ -48,10 +53,12 @@ def load_state(path: Path) -> dict[str, Any]:
     """Read what `save_state` wrote.
 
     Raises:
-        CheckpointError: the file isn't such a state.
+        CheckpointError: the file isn't such a state, or lacks a part of it.
     """
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        if missing := set(STATE_PARTS) - state.keys():
+            raise ValueError(f"it lacks {', '.join(sorted(missing))}")
         if not state["random"].keys() >= {"torch", "numpy"}:
             raise ValueError("it lacks a random generator")
     except Exception as error:  # torch.load raises whatever the bytes lead it to
@@ -108,16 +115,16 @@ def load_weights(path: Path) -> tuple[Network, Experiment, Facts]:
     return net.eval(), experiment, facts
 
 
-def load_weights_of(path: Path, experiment: str) -> Network:
-    """Read released weights that must be of `experiment`; the network in evaluation mode.
+def load_weights_of(path: Path, experiment: str) -> tuple[Network, Facts]:
+    """Read released weights that must be of `experiment`: the network, as above, and its facts.
 
     Raises:
         CheckpointError: as `load_weights`, or they are those of another experiment.
     """
-    net, trained_as, _ = load_weights(path)
+    net, trained_as, facts = load_weights(path)
     if trained_as.name != experiment:
         raise CheckpointError(f"{path} holds weights of {trained_as.name}, not {experiment}")
-    return net
+    return net, facts
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, Tensor], str]:
@@ -136,20 +143,36 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], str]:
         raise CheckpointError(f"{path} is damaged: {error}") from error
 
 
-def load_decom(path: Path, decom: DecomNet) -> None:
-    """Copy the Decom-Net of the released weights `path` into `decom`.
+def load_decom(path: Path, decom: DecomNet) -> Facts:
+    """Copy the Decom-Net of the released weights `path` into `decom`; return their facts.
 
     Raises:
-        CheckpointError: no such file, or no such Decom-Net in it.
+        CheckpointError: as `load_weights`, or there is no Decom-Net in them.
     """
-    prefix = "decom."
-    weights, _ = read_safetensors(path)
-    of_decom = {
-        name.removeprefix(prefix): tensor
-        for name, tensor in weights.items()
-        if name.startswith(prefix)
-    }
-    try:
-        decom.load_state_dict(of_decom)
-    except RuntimeError as error:
-        raise CheckpointError(f"{path} holds no Decom-Net of ours: {error}") from error
+    net, experiment, facts = load_weights(path)
+    if not isinstance(net, RetinexNet):
+        raise CheckpointError(f"{path} holds no Decom-Net: it is of {experiment.name}")
+    decom.load_state_dict(net.decom.state_dict())
+    return facts
+
+
+def may_have_seen(facts: Facts, settings: dict[str, Any]) -> bool:
+    """Tell whether weights may have been trained on photos that a run holds out.
+
+    So they may if this is true of weights that they began with or are an average of.
+
+    Args:
+        facts: of the weights.
+        settings: the run's "held_out" and, for weights that don't say what was held out from them,
+            "val_share", "seed" and "pairs".
+    """
+    origins = [*facts.get("started_from", []), *facts.get("average_of", [])]
+    if any(may_have_seen(origin, settings) for origin in origins):
+        return True
+    before = facts.get("settings", {})
+    folders = [*before.get("data", []), *before.get("photos", [])]
+    shared = {name for name in settings["held_out"] if name.split("/")[0] in folders}
+    if "held_out" in before:
+        return not shared <= set(before["held_out"])
+    deciding = ("val_share", "seed", "pairs")
+    return bool(shared) and any(before.get(name) != settings[name] for name in deciding)

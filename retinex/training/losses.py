@@ -48,7 +48,7 @@ class DecomWeights:
     smoothness: float = 0.1
 
 
-PAPER = DecomWeights()
+PAPERS_CODE = DecomWeights()
 SEPARATE = DecomWeights(mutual_reconstruction=0.1, invariable_reflectance=0.1, smoothness=1.0)
 """What Decom-Net trained separately does better with; trained together with Enhance-Net, it did
 worse (results/choices.md has the figures)."""
@@ -102,7 +102,7 @@ def decom_loss(
     high: Decomposition,
     photo_low: Tensor,
     photo_high: Tensor,
-    weights: DecomWeights = PAPER,
+    weights: DecomWeights = PAPERS_CODE,
 ) -> Tensor:
     """L_decom = L_recon + λ_ir · L_ir + λ_is · L_is (eq. 1).
 

@@ -18,7 +18,8 @@ output                 [batch, h, w, 3]        R · Î, multiplied before clippi
 
 Every batch, height and width from 1 up. Who gives a whole photo needs no thumbnail: the file makes
 it, as `retinex.thumbnail` does. `metadata_props` hold the experiment, the training facts,
-the licence, the project's version and what tiling needs: `receptive_radius` and `stride`.
+the licence if these name one, the project's version and what tiling needs: `receptive_radius` and
+`stride`.
 """
 
 import copy
@@ -136,9 +137,10 @@ def export_onnx(
 
 def metadata(net: Network, experiment: Experiment, facts: Facts) -> dict[str, str]:
     """What a file says of itself, as text under sorted keys."""
+    licence = {"licence": str(facts["licence"])} if "licence" in facts else {}
     return {
         "experiment": experiment.name,
-        "licence": str(facts["licence"]),
+        **licence,
         "project_version": __version__,
         "receptive_radius": str(receptive_radius(net)),
         "stride": str(STRIDE),
@@ -210,13 +212,15 @@ def largest_activation(net: Network, images: Iterable[Pixels]) -> float:
 
 @torch.inference_mode()
 def run_in_torch(net: Network, image: Pixels) -> list[Pixels]:
-    """Compute what the exported file computes of `image`, uint8 (b, h, w, 3), in PyTorch."""
+    """Compute what the exported file does of `image`, uint8 (b, h, w, 3), where `net` is."""
     return run_portable(build_portable(net), image)
 
 
 def run_portable(module: PortableRetinexNet | PortablePlusNet, image: Pixels) -> list[Pixels]:
     """Run `module` on uint8 (b, h, w, 3)."""
-    inputs = [torch.from_numpy(image)]
+    inputs = [image]
     if isinstance(module, PortablePlusNet):
-        inputs.append(torch.empty(0, THUMBNAIL_SIZE, THUMBNAIL_SIZE, 3, dtype=torch.uint8))
-    return [output.numpy() for output in module(*inputs)]
+        inputs.append(np.empty((0, THUMBNAIL_SIZE, THUMBNAIL_SIZE, 3), np.uint8))
+    device = next(module.parameters()).device
+    outputs = module(*(torch.tensor(pixels, device=device) for pixels in inputs))
+    return [output.cpu().numpy() for output in outputs]

@@ -27,7 +27,7 @@ class PairLosses:
             CheckpointError: they can't be used, are those of another experiment, or aren't of a
                 RetinexNet, which these losses are defined for.
         """
-        net = load_weights_of(weights, experiment)
+        net, _ = load_weights_of(weights, experiment)
         if not isinstance(net, RetinexNet):
             raise CheckpointError(f"{experiment} has no Decom-Net and Enhance-Net")
         self._net = net

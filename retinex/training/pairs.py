@@ -9,7 +9,8 @@ Folders it reads:
   every draw.
 """
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -138,15 +139,37 @@ def load_pairs(paired: Sequence[Path], photos: Sequence[Path] = ()) -> list[Pair
 
     Raises:
         DatasetError: a folder is missing or empty, stems don't match, the sizes within a pair
-            differ, or a file can't be read.
+            differ, a file can't be read, or all together are larger than the memory.
     """
     files: list[tuple[Path | None, Path]] = []
     for root in paired:
         files += match_stems(root, LOL_TRAINING_FOLDER)
     for root in photos:
         files += [(None, path) for path in list_photos(root)]
+    check_memory(path for pair in files for path in pair if path is not None)
     with ThreadPoolExecutor() as pool:
         return list(pool.map(_read_pair, files))
+
+
+def check_memory(photos: Iterable[Path]) -> None:
+    """Raise `DatasetError` if decoded photos are larger than this machine's memory."""
+    if not hasattr(os, "sysconf"):  # Windows
+        return
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    needed = sum(map(_decoded_bytes, photos))
+    if needed > memory:
+        raise DatasetError(
+            f"the photos take {needed / 1e9:.3g} GB once decoded, and this machine has "
+            f"{memory / 1e9:.3g} GB: make them smaller or train on fewer of them"
+        )
+
+
+def _decoded_bytes(photo: Path) -> int:
+    try:
+        with Image.open(photo) as header:
+            return 3 * header.width * header.height
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return 0  # reading it will say what is wrong
 
 
 def _read_pair(files: tuple[Path | None, Path]) -> Pair:
@@ -238,6 +261,19 @@ def split_by_scene(
     validation = [pair for k in order[:held_out] for pair in scenes[k]]
     training = [pair for k in order[held_out:] for pair in scenes[k]]
     return training, validation
+
+
+def names_of(pairs: Iterable[Pair], folders: Sequence[Path]) -> list[str]:
+    """Name pairs as on any machine, sorted: "lol/179", of the dataset's folder and the stem.
+
+    Args:
+        folders: what the pairs were loaded from.
+    """
+    names = []
+    for path in (Path(pair.name) for pair in pairs):
+        folder = next(folder for folder in folders if folder in path.parents)
+        names.append(f"{folder.name}/{path.stem}")
+    return sorted(names)
 
 
 def check_crop(pairs: Sequence[Pair], crop: int) -> None:

@@ -4,13 +4,21 @@ from enum import StrEnum
 
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
 
 from retinex.experiments import Experiment, Mode
 from retinex.training.build import Network
-from retinex.training.losses import PAPER, DecomWeights, decom_loss, enhance_loss, plus_loss
+from retinex.training.losses import PAPERS_CODE, DecomWeights, decom_loss, enhance_loss, plus_loss
 from retinex.training.networks import Decomposition, RetinexNet, RetinexStages
 from retinex.training.pairs import Batch
 from retinex.training.plus_network import PlusNet
+
+LONGEST_GRADIENT = 1.0
+"""Norm that gradients are clipped to; RetinexNet's stay below but for its first steps."""
+
+
+class DivergedError(ArithmeticError):
+    """Training has left the numbers; the message says where, and what to do."""
 
 
 class Phase(StrEnum):
@@ -56,12 +64,31 @@ def build_optimizer(net: Network, phase: Phase, decom_lr: float, rel_lr: float) 
     return torch.optim.Adam(groups)
 
 
+def take_step(
+    losses: Losses, net: Network, optimizer: torch.optim.Optimizer, averaged: AveragedModel
+) -> None:
+    """Move the weights of `net` down the slope of the losses' sum, and `averaged` after them.
+
+    Raises:
+        DivergedError: a loss or a gradient isn't finite; the weights are as they were.
+    """
+    total = torch.stack(list(losses.values())).sum()
+    optimizer.zero_grad()
+    total.backward()
+    trained = [weights for group in optimizer.param_groups for weights in group["params"]]
+    norm = torch.nn.utils.clip_grad_norm_(trained, LONGEST_GRADIENT)
+    if not (total + norm).isfinite():
+        raise DivergedError("a loss or a gradient isn't finite")
+    optimizer.step()
+    averaged.update_parameters(net)
+
+
 def phase_losses(
     net: Network,
     phase: Phase,
     batch: Batch,
     autocast: torch.autocast,
-    weights: DecomWeights = PAPER,
+    weights: DecomWeights = PAPERS_CODE,
 ) -> Losses:
     """Compute the losses of `phase` on a batch; L_decom weighted by `weights`.
 

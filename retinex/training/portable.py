@@ -76,7 +76,7 @@ def to_image(stage: Tensor) -> Tensor:
     return (stage.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8).permute(0, 2, 3, 1)
 
 
-def mirrored_positions(size: int, border: int) -> Tensor:
+def mirrored_positions(size: int, border: int, device: torch.device) -> Tensor:
     """Index an axis of `size` pixels with those of its border, mirrored at the edges.
 
     The border's outermost pixels are left out. Axes shorter than the border repeat their last pixel
@@ -84,7 +84,7 @@ def mirrored_positions(size: int, border: int) -> Tensor:
     """
     last = size - 1
     whole_strides = (size + STRIDE - 1) // STRIDE * STRIDE
-    positions = torch.arange(1 - border, whole_strides + border - 1).abs()
+    positions = torch.arange(1 - border, whole_strides + border - 1, device=device).abs()
     return (last - (last - positions).abs()).clamp(min=0)
 
 
@@ -97,7 +97,7 @@ def add_border(maps: Tensor, border: int = BORDER) -> Tensor:
     """
     for axis in (2, 3):
         size = maps.shape[axis]
-        positions = mirrored_positions(size, border)
+        positions = mirrored_positions(size, border, maps.device)
         # Not all positions at once: gathering pixels one by one takes far longer than copying.
         before, after = positions[: border - 1], positions[border - 1 + size :]
         sides = maps.index_select(axis, before), maps.index_select(axis, after)
