@@ -233,6 +233,7 @@ def start_run(args: argparse.Namespace, saved: dict[str, Any] | None) -> Run:
         f"{experiment.name}: {len(training)} training and {len(validation)} validation pairs, "
         f"{device.type}, {precision}; everything goes into {folder}"
     )
+    recorded = [] if saved is None else saved["log"]
     run = Run(
         args=args,
         experiment=experiment,
@@ -246,7 +247,9 @@ def start_run(args: argparse.Namespace, saved: dict[str, Any] | None) -> Run:
         validation=validation,
         started_from=started_from,
         rng=np.random.default_rng(args.seed),
-        tracker=start_tracker(args.tracker, experiment.name, folder, settings_of(args)),
+        tracker=start_tracker(
+            args.tracker, experiment.name, folder, settings_of(args), len(recorded)
+        ),
     )
     if saved is not None:
         restore(run, saved)

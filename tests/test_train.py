@@ -3,10 +3,12 @@ import os
 import runpy
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from argparse import Namespace
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,12 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from retinex.experiments import EXPERIMENTS
 from retinex.training import checkpoints
 from retinex.training.averaging import average_weights
-from retinex.training.checkpoints import load_state, load_weights
+from retinex.training.checkpoints import load_state, load_weights, save_state
 from retinex.training.networks import RetinexNet
 from retinex.training.pairs import Batch, Variety, training_batches
 from retinex.training.phases import DivergedError, take_step
@@ -45,12 +48,12 @@ TRAIN_UNTIL_KILLED = """
 import os, runpy, signal, sys
 from retinex.training import checkpoints
 
-_, rows, *sys.argv = sys.argv
+_, how, rows, *sys.argv = sys.argv
 save_state = checkpoints.save_state
 
 def die_or_save_state(path, state, rng):
     if len(state["log"]) > int(rows):
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), signal.Signals[how])
     save_state(path, state, rng)
 
 checkpoints.save_state = die_or_save_state
@@ -529,7 +532,7 @@ def test_a_killed_run_resumes_to_the_same_weights(
 
 def kill_at_row(cwd: Path, command: list[str], rows: int) -> None:
     """Let train.py be killed without warning when its log has a row more than its state."""
-    program = [sys.executable, "-c", TRAIN_UNTIL_KILLED, str(rows), TRAIN, *command]
+    program = [sys.executable, "-c", TRAIN_UNTIL_KILLED, "SIGKILL", str(rows), TRAIN, *command]
     assert subprocess.run(program, cwd=cwd, capture_output=True).returncode == -signal.SIGKILL
 
 
@@ -547,19 +550,29 @@ def test_tensorboard_gets_events(project: Path, tmp_path: Path) -> None:
 def test_an_interrupted_run_keeps_its_records_and_says_how_to_go_on(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def press_ctrl_c(*_: object) -> None:
-        raise KeyboardInterrupt
+    def press_ctrl_c_in_the_second_epoch(path: Path, state: dict[str, Any], rng: Any) -> None:
+        if state["epoch"] == 2:
+            raise KeyboardInterrupt
+        save_state(path, state, rng)
 
-    monkeypatch.setattr(checkpoints, "save_state", press_ctrl_c)
-    arguments = (*STUDY["join_ignore_enhance"], *TINY, "--out", tmp_path)
+    arguments = ("-m", "join", "-i", "-e", "2", *TINY, "--out", tmp_path)
+    arguments += ("--tracker", "tensorboard")
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "save_state", press_ctrl_c_in_the_second_epoch)
+        with pytest.raises(SystemExit, match="--resume"):
+            train(project, *arguments)
 
-    with pytest.raises(SystemExit, match="--resume"):
-        train(project, *arguments, "--tracker", "tensorboard")
-
-    (events,) = (tmp_path / "join_ignore_enhance").rglob("events.out.tfevents.*")
-    assert b"join/val_decom" in events.read_bytes()
+    assert tensorboard_steps(tmp_path / "join_ignore_enhance") == [1, 2]
+    train(project, *arguments, "--resume")
+    assert tensorboard_steps(tmp_path / "join_ignore_enhance") == [1, 2]
 
 
+def tensorboard_steps(folder: Path) -> list[int]:
+    events = EventAccumulator(str(folder / "tensorboard")).Reload()
+    return [event.step for event in events.Scalars("join/val_decom")]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT of this kind")
 @pytest.mark.parametrize(
     ("tracker", "pattern"),
     [
@@ -577,21 +590,34 @@ def test_trackers_record_locally(project: Path, tmp_path: Path, tracker: str, pa
         "WANDB_MODE": "offline",
         "HOME": str(tmp_path),
     }
-    arguments = (*STUDY["join_ignore_enhance"], *TINY, "--out", tmp_path / "runs")
+    arguments = ["-m", "join", "-i", "-e", "2", *TINY, "--out", tmp_path / "runs"]
+    arguments += ["--tracker", tracker]
+    interrupted = [sys.executable, "-c", TRAIN_UNTIL_KILLED, "SIGINT", "1", TRAIN, *arguments]
+    resumed = [sys.executable, TRAIN, *arguments, "--resume"]
 
-    done = subprocess.run(
-        [sys.executable, TRAIN, *arguments, "--tracker", tracker],
-        cwd=project,
-        env=os.environ | offline,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    for program, code in ((interrupted, 1), (resumed, 0)):
+        done = subprocess.run(
+            program,
+            cwd=project,
+            env=os.environ | offline,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == code, done.stderr
 
-    assert done.returncode == 0, done.stderr
     files = list(tmp_path.glob(pattern))
     assert files, sorted(tmp_path.rglob("*"))
     assert b"val_decom" in b"".join(file.read_bytes() for file in files)
+    assert len(recorded_runs(tracker, files)) == 1
+
+
+def recorded_runs(tracker: str, files: list[Path]) -> set[str]:
+    if tracker == "wandb":
+        return {file.stem for file in files}
+    (database,) = files
+    with closing(sqlite3.connect(database)) as connection:
+        return {run for (run,) in connection.execute("SELECT run_id FROM metrics")}
 
 
 def test_an_untouched_copy_resumes_to_what_it_was(trained: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Optional experiment trackers behind two calls; a run's CSV file is written whatever is chosen."""
 
 import importlib
+import secrets
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
@@ -37,8 +38,13 @@ class Tracker(Protocol):
         """Write out what is pending."""
 
 
-def start_tracker(name: TrackerName, run: str, folder: Path, settings: dict[str, Any]) -> Tracker:
-    """Start recording the run called `run`; local files go below `folder`.
+def start_tracker(
+    name: TrackerName, run: str, folder: Path, settings: dict[str, Any], done: int
+) -> Tracker:
+    """Start recording the run called `run`, or go on with it; local files go below `folder`.
+
+    Args:
+        done: epochs recorded so far; TensorBoard hides what it has of later ones.
 
     Raises:
         TrackerError: the tracker's package isn't installed.
@@ -48,11 +54,20 @@ def start_tracker(name: TrackerName, run: str, folder: Path, settings: dict[str,
             case TrackerName.NONE:
                 return NoTracker()
             case TrackerName.TENSORBOARD:
-                return TensorBoardTracker(folder / "tensorboard")
+                return TensorBoardTracker(folder / "tensorboard", done)
             case TrackerName.TRACKIO | TrackerName.WANDB:
-                return WandbTracker(name, run, folder, settings)
+                return WandbTracker(name, name_of(run, folder), folder, settings)
     except ModuleNotFoundError as error:
         raise TrackerError(f"{error}; install {name} with pip install -e '.[track]'") from error
+
+
+def name_of(run: str, folder: Path) -> str:
+    """Name a run as no other is, and as it was named before if it was: the name is in `folder`."""
+    file = folder / "tracker_name"
+    if not file.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"{run}-{secrets.token_hex(4)}")
+    return file.read_text()
 
 
 class NoTracker:
@@ -72,10 +87,10 @@ class WandbTracker:
     """Records to wandb, or to trackio, which has the same interface."""
 
     def __init__(self, name: TrackerName, run: str, folder: Path, settings: dict[str, Any]) -> None:
-        # trackio has no folder to choose here: its TRACKIO_DIR is set in the environment.
-        where = {"dir": folder} if name is TrackerName.WANDB else {}
+        # trackio knows runs by their names, and its folder by TRACKIO_DIR in the environment.
+        where = {"dir": folder, "id": run} if name is TrackerName.WANDB else {}
         self._module = importlib.import_module(name)
-        self._module.init(project="retinex", name=run, config=settings, **where)
+        self._module.init(project="retinex", name=run, config=settings, resume="allow", **where)
 
     def log(self, numbers: dict[str, float], step: int) -> None:
         """Record the numbers of one epoch."""
@@ -93,10 +108,10 @@ class WandbTracker:
 class TensorBoardTracker:
     """Records event files for TensorBoard."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, done: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer = SummaryWriter(str(folder))
+        self._writer = SummaryWriter(str(folder), purge_step=done + 1)
 
     def log(self, numbers: dict[str, float], step: int) -> None:
         """Record the numbers of one epoch."""
