@@ -1,0 +1,204 @@
+"""The command line of train.py: what can be chosen, and what goes with what."""
+
+import argparse
+from dataclasses import astuple
+from math import inf
+from pathlib import Path
+from typing import Any
+
+from retinex.experiments import Mode, Upsampling, find_experiment
+from retinex.training.losses import PAPERS_CODE, SEPARATE, SSIM_WINDOW
+from retinex.training.precision import Precision
+from retinex.training.schedules import Schedule
+from retinex.training.trackers import TrackerName
+
+SMALLEST_CROP = 2
+LOSS_WEIGHTS = ("mutual", "invariable", "smoothness")
+"""Arguments that weigh L_decom's terms, in the order of `DecomWeights`."""
+HELP_EPILOG = """\
+the experiments:
+  python train.py -e 200                  split_resize
+  python train.py -e 200 -t True          split_transposed
+  python train.py -e 200 -m join          join
+  python train.py -e 200 -m join -i True  join_ignore_enhance
+  python train.py -e 200 -m plus          retinex_plus
+
+where the datasets come from:
+  LOL, 485 + 15 real pairs, and the paper's synthetic pairs, made from RAISE photos:
+    https://daooshee.github.io/BMVC2018website/
+    Unpack LOLdataset.zip so that data/lol/our485/low and data/lol/our485/high exist.
+  Pairs of your own: --data FOLDER with FOLDER/low and FOLDER/high, equal names, any sizes.
+  No pairs at all: --photos FOLDER of normal photos, which are darkened at random
+    (retinex/low_light.py describes how).
+"""
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line; `experiment` is the one its mode and switches name."""
+    parser = build_parser()
+    args = parser.parse_args()
+    try:
+        check_arguments(args)
+        fill_in_defaults(args)
+    except ValueError as error:
+        parser.error(str(error))
+    return args
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Declare the command line."""
+    parser = argparse.ArgumentParser(
+        description="Train one of the experiments.",
+        epilog=HELP_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    switch: dict[str, Any] = {"type": parse_bool, "nargs": "?", "const": True, "default": False}
+    folders: dict[str, Any] = {"type": Path, "nargs": "+", "metavar": "FOLDER"}
+
+    add("-e", "--n_epochs", type=int, default=20, help="epochs of each phase (default 20)")
+    add(
+        "-dlr",
+        "--decom_lr",
+        type=float,
+        default=0.001,
+        help="Decom-Net's or PlusNet's (default 0.001)",
+    )
+    add("-rlr", "--rel_lr", type=float, default=None, help="Enhance-Net's (default 0.001)")
+    add(
+        "-m",
+        "--mode",
+        type=Mode,
+        choices=list(Mode),
+        default=Mode.SPLIT,
+        help="split: Decom-Net first, then Enhance-Net (default); join: both together; "
+        "plus: the project's own network",
+    )
+    add("-i", "--ignore_ienhance", **switch, help="with join: no Enhance-Net, output = R")
+    add(
+        "-s",
+        "--s_epochs",
+        type=int,
+        default=10,
+        help="store weights and pictures every s epochs (default 10)",
+    )
+    add("-t", "--transposed", **switch, help="with split: transposed convolutions")
+
+    add("--data", **folders, default=None, help="pairs (default data/lol unless --photos is given)")
+    add("--photos", **folders, default=[], help="normal photos alone, darkened at random")
+    share: dict[str, Any] = {"type": float, "default": 0.0, "metavar": "SHARE"}
+    add(
+        "--synthetic",
+        **share,
+        help="of pairs whose dark photo is made of the normal one (default 0)",
+    )
+    add(
+        "--exchanged",
+        **share,
+        help="of the other pairs whose dark photo may be another one of the same view (default 0)",
+    )
+    add("--shuffled", **share, help="of pairs whose colour channels change places (default 0)")
+    add("--mixed", **share, help="of batches whose pairs are blended with one another (default 0)")
+    add("--val_share", type=float, default=0.05, help="scenes held out (default 0.05; 0: none)")
+    add(
+        "--out",
+        type=Path,
+        default=Path("runs"),
+        help="the run goes into OUT/<experiment> (default runs)",
+    )
+    add("--decom", type=Path, help="with split: reuse the Decom-Net of these .safetensors")
+    add("--start", type=Path, help="train on from these .safetensors instead of from scratch")
+    add("--crop", type=int, default=96, help="side of the random crops in pixels (default 96)")
+    add("--batch_size", type=int, default=16, help="pairs a step (default 16)")
+    add(
+        "--scheduler",
+        type=Schedule,
+        choices=list(Schedule),
+        default=Schedule.STEP,
+        help="how learning rates fall (default step; plateau watches the validation loss)",
+    )
+    add(
+        "--average",
+        type=float,
+        default=0.999,
+        help="decay, per step, of the moving average of the weights (default 0.999; 0: none)",
+    )
+    weights: dict[str, Any] = {"type": float, "default": None, "metavar": "WEIGHT"}
+    add("--mutual", **weights, help="L_decom: mutual reconstruction (default 0.1; with join 0.001)")
+    add("--invariable", **weights, help="L_decom: equal reflectances (default 0.1; with join 0.01)")
+    add("--smoothness", **weights, help="L_decom: smooth illuminations (default 1; with join 0.1)")
+    add("--seed", type=int, default=0, help="of weights, crops and the scenes held out (default 0)")
+    add(
+        "--precision",
+        type=Precision,
+        choices=list(Precision),
+        default=Precision.AUTO,
+        help="number format (default auto: bf16 where the hardware is faster in it)",
+    )
+    add("--resume", action="store_true", help="continue the run in OUT if there is one")
+    add(
+        "--tracker",
+        type=TrackerName,
+        choices=list(TrackerName),
+        default=TrackerName.NONE,
+        help="record losses and pictures there as well (default none)",
+    )
+
+    return parser
+
+
+def check_arguments(args: argparse.Namespace) -> None:
+    """Raise `ValueError` if an argument is out of its range or doesn't go with another."""
+    for name in ("n_epochs", "s_epochs", "crop", "batch_size"):
+        if getattr(args, name) < 1:
+            raise ValueError(f"--{name} must be at least 1")
+    for name in ("synthetic", "exchanged", "shuffled", "mixed", "val_share"):
+        if not 0 <= getattr(args, name) <= 1:
+            raise ValueError(f"--{name} is a share: from 0 to 1")
+    for name in ("decom_lr", "rel_lr", *LOSS_WEIGHTS, "seed"):
+        if not 0 <= (getattr(args, name) or 0) < inf:
+            raise ValueError(f"--{name} must be at least 0")
+    if args.mode is Mode.PLUS and args.crop < SSIM_WINDOW:
+        raise ValueError(f"--crop must be at least {SSIM_WINDOW}: SSIM needs a window")
+    if args.crop < SMALLEST_CROP:
+        raise ValueError(f"--crop must be at least {SMALLEST_CROP}: smoothness needs neighbours")
+    if not 0 <= args.average < 1:
+        raise ValueError("--average is a decay: from 0 to less than 1")
+    if args.val_share == 0 and args.scheduler is Schedule.PLATEAU:
+        raise ValueError("--scheduler plateau needs scenes held out: a --val_share above 0")
+    if args.decom is not None and args.mode is not Mode.SPLIT:
+        raise ValueError("--decom goes with --mode split: joint training changes Decom-Net")
+    if args.rel_lr is not None and (args.mode is Mode.PLUS or args.ignore_ienhance):
+        raise ValueError("--rel_lr is Enhance-Net's, which this experiment doesn't have")
+    if args.mode is Mode.PLUS and any(getattr(args, name) is not None for name in LOSS_WEIGHTS):
+        raise ValueError(f"--{', --'.join(LOSS_WEIGHTS)} are of L_decom: not for --mode plus")
+    if args.photos and not args.data and (args.synthetic or args.exchanged):
+        raise ValueError(
+            "--synthetic and --exchanged need --data: --photos alone has no dark photos"
+        )
+
+
+def fill_in_defaults(args: argparse.Namespace) -> None:
+    """Add the defaults that tell from None what was given, and the experiment.
+
+    Raises:
+        ValueError: there is no such experiment.
+    """
+    if args.data is None:
+        args.data = [] if args.photos else [Path("data/lol")]
+    if args.rel_lr is None:
+        args.rel_lr = 0.001
+    standard = SEPARATE if args.mode is Mode.SPLIT else PAPERS_CODE
+    for name, weight in zip(LOSS_WEIGHTS, astuple(standard), strict=True):
+        if getattr(args, name) is None:
+            setattr(args, name, weight)
+    upsampling = Upsampling.TRANSPOSED if args.transposed else Upsampling.RESIZE
+    args.experiment = find_experiment(args.mode, upsampling, args.ignore_ienhance)
+
+
+def parse_bool(text: str) -> bool:
+    """Read True/False as people write it; `type=bool` would take "False" for true."""
+    values = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    if text.lower() not in values:
+        raise argparse.ArgumentTypeError(f"expected True or False, got {text!r}")
+    return values[text.lower()]
