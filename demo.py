@@ -3,9 +3,9 @@
 `python demo.py` opens it in the browser; as a Hugging Face Space it starts by itself. Reading
 order: `main` → `build_page` → `connect` says what happens when → `take_photo` opens a photo →
 `run_experiments` → `run_networks` (retinex/demo_networks.py) → `CombinedEnhancer.enhance`
-(retinex/inference.py) computes its stages → `add_enhancements` writes them (retinex/results.py) →
-`show` (retinex/demo_page.py) fills the page. `readjust` answers the controls. What programs can
-call is in retinex/demo_endpoints.py, the looks are in demo.css.
+(retinex/inference.py) computes its stages → `add_enhancements` writes them
+(retinex/demo_results.py) → `show` (retinex/demo_page.py) fills the page. `readjust` answers the
+controls. What programs can call is in retinex/demo_endpoints.py, the looks are in demo.css.
 """
 
 import argparse
@@ -60,11 +60,11 @@ from retinex.demo_page import (
     show_experiments,
     unchanged,
 )
+from retinex.demo_results import Results, View, delete_results, keep_on_disk
 from retinex.device import usable_cores
 from retinex.experiments import GROUPS
 from retinex.inference import DEFAULT_EXPERIMENT, MODELS_FOLDER
 from retinex.quick_gradio import gr, gradio_mcp, without_servers
-from retinex.results import Results, View, delete_results, keep_on_disk
 
 ROOT = Path(__file__).parent
 EXAMPLES_FOLDER = ROOT / "examples"

@@ -14,11 +14,11 @@ from retinex.demo_networks import (
     open_upload,
     run_networks,
 )
+from retinex.demo_results import compare_with_reference
 from retinex.experiments import EXPERIMENTS, GROUPS
 from retinex.inference import DEFAULT_EXPERIMENT, Enhancement
 from retinex.photo import save_photo
 from retinex.quick_gradio import gr
-from retinex.results import compare_with_reference
 from retinex.stages import COMPUTED_STAGES, Stage
 
 

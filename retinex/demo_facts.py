@@ -3,7 +3,7 @@
 import math
 
 from retinex.colour_map import list_colours
-from retinex.results import Measured
+from retinex.demo_results import Measured
 from retinex.statistics import HISTOGRAM_BINS, Statistics
 
 HISTOGRAM_HEIGHT = 20

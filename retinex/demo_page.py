@@ -13,10 +13,10 @@ from retinex.adjustments import MAX_EXPOSURE, Adjustments
 from retinex.demo_facts import describe_output, draw_colour_legend
 from retinex.demo_files import SECONDS_RESULTS_ARE_KEPT
 from retinex.demo_inputs import new_photo_input, new_slider
+from retinex.demo_results import Results, View, delete_results
 from retinex.experiments import EXPERIMENTS
 from retinex.inference import DEFAULT_EXPERIMENT, Enhancement
 from retinex.quick_gradio import gr
-from retinex.results import Results, View, delete_results
 from retinex.stages import Stage
 
 TITLE = "Dark photos, brought to light"

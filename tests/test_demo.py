@@ -50,11 +50,11 @@ from retinex.colour_map import colour
 from retinex.demo_downloads import limit_downloads
 from retinex.demo_files import delete_old_files, seconds_to_keep
 from retinex.demo_networks import Settings
+from retinex.demo_results import View
 from retinex.experiments import GROUPS
 from retinex.inference import DEFAULT_EXPERIMENT, MODELS_FOLDER, CombinedEnhancer
 from retinex.metrics import psnr, ssim
 from retinex.quick_gradio import gr, processing_utils, without_servers
-from retinex.results import View
 from retinex.stages import COMPUTED_STAGES
 from retinex.statistics import HISTOGRAM_BINS, measure
 
