@@ -523,6 +523,7 @@ def test_all_pairs_can_be_trained_on(project: Path, tmp_path: Path) -> None:
         ("split_resize", ("-e", "3", "--scheduler", "step"), 4),
         ("split_resize", ("-e", "3", "--scheduler", "cosine"), 1),
         ("join", ("-m", "join", "-e", "4", "--scheduler", "plateau"), 2),
+        ("retinex_plus", ("-m", "plus", "-e", "2", "--synthetic", "0.5", "--precision", "bf16"), 1),
     ],
 )
 def test_a_killed_run_resumes_to_the_same_weights(
@@ -532,7 +533,7 @@ def test_a_killed_run_resumes_to_the_same_weights(
     arguments: tuple[str, ...],
     rows_before_kill: int,
 ) -> None:
-    command = [*arguments, *TINY, "-s", "100"]
+    command = [*TINY, *arguments, "-s", "100"]
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     train(project, *command, "--out", whole)
 
