@@ -68,11 +68,13 @@ from retinex.training.precision import (
     training_device,
 )
 from retinex.training.schedules import build_schedule, step_schedule
+from retinex.training.scores import score
 from retinex.training.trackers import Tracker, TrackerError, start_tracker
 
 STATE_FILE = "last.pt"
 GRID_PHOTOS = 3
-GRID_PHOTO_SIZE = 600
+PHOTO_SIDE = 600
+"""Side, in pixels, of the middle of larger photos, which is pictured and scored in their place."""
 NO_INFLUENCE = {"out", "resume", "tracker", "s_epochs"}
 """Arguments that may change between a run and its resumption."""
 LOG_COLUMNS = (
@@ -85,6 +87,9 @@ LOG_COLUMNS = (
     "val_decom",
     "val_enhance",
     "val_plus",
+    "val_psnr",
+    "val_psnr_gt_mean",
+    "val_ssim",
     "seconds",
 )
 
@@ -341,8 +346,10 @@ def train_phase(run: Run, phase: Phase, saved: dict[str, Any] | None) -> None:
         row |= {f"train_{name}": value for name, value in train_losses.items()}
         row |= {f"val_{name}": value for name, value in val_losses.items()}
         row |= {"seconds": round(time.monotonic() - started, 1)}
+        snapshot_is_due = epoch % run.args.s_epochs == 0 or epoch == epochs
+        row |= score_photos(run) if snapshot_is_due else {}
         record(run, row)
-        if epoch % run.args.s_epochs == 0 or epoch == epochs:
+        if snapshot_is_due:
             store_snapshot(run, phase, epoch)
         save_state(
             run.state_path,
@@ -391,6 +398,16 @@ def validate(run: Run, phase: Phase) -> dict[str, float]:
     return means.compute()
 
 
+def score_photos(run: Run) -> dict[str, float]:
+    """Score the 8-bit outputs of whole photos held out; nothing if there are none."""
+    if not run.validation:
+        return {}
+    rng = np.random.default_rng(run.args.seed)
+    crops = [central_crop(pair, PHOTO_SIDE, rng) for pair in run.validation]
+    scores = score(run.released, ((crop.low, crop.high) for crop in crops))
+    return {f"val_{name}": value for name, value in scores.items()}
+
+
 def losses_of(run: Run, net: Network, phase: Phase, batch: Batch) -> Losses:
     """Compute the losses of `phase` on a batch, where `net` is."""
     layout = memory_format_for(run.precision)
@@ -408,7 +425,7 @@ def record(run: Run, row: dict[str, Any]) -> None:
 
 
 def write_csv(file: Path, rows: list[dict[str, Any]]) -> None:
-    """Write the log; losses that a phase doesn't have stay empty."""
+    """Write the log; losses that a phase doesn't have stay empty, and scores between snapshots."""
     with file.open("w", newline="") as stream:
         writer = csv.DictWriter(stream, LOG_COLUMNS)
         writer.writeheader()
@@ -421,7 +438,7 @@ def store_snapshot(run: Run, phase: Phase, epoch: int) -> None:
     save_weights(run.folder / "snapshots" / f"{name}.safetensors", run.released, describe(run))
     rng = np.random.default_rng(run.args.seed)
     pairs = (run.validation or run.training)[:GRID_PHOTOS]
-    photos = [central_crop(pair, GRID_PHOTO_SIZE, rng).low for pair in pairs]
+    photos = [central_crop(pair, PHOTO_SIDE, rng).low for pair in pairs]
     grid = stage_grid(run.released, photos)
     path = run.folder / "grids" / f"{name}.png"
     path.parent.mkdir(exist_ok=True)

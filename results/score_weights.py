@@ -7,7 +7,6 @@ Needs `pip install scikit-learn`, for two of those.
 """
 
 import argparse
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,10 @@ from PIL import Image
 from skimage import data
 
 from retinex.low_light import LowLight, darken
-from retinex.metrics import psnr, psnr_gt_mean, ssim
 from retinex.photo import Pixels
-from retinex.training.build import Network
 from retinex.training.checkpoints import Facts, load_weights, may_have_seen
-from retinex.training.onnx_export import run_in_torch
 from retinex.training.pairs import load_pairs, names_of, split_by_scene
+from retinex.training.scores import score
 
 VAL_SHARE, SEED = 0.05, 0
 """Those of train.py."""
@@ -51,11 +48,11 @@ def main() -> None:
     for path, net in nets.items():
         scores = score(net, [(pair.low, pair.high) for pair in held_out if pair.low is not None])
         darkened = [
-            score(net, [(darken_evenly(photo, share), photo) for photo in photos])[1]
+            score(net, [(darken_evenly(photo, share), photo) for photo in photos])["psnr_gt_mean"]
             for share in SHARES_OF_LIGHT
         ]
         shown = " ".join(f"{decibels:7.2f}" for decibels in darkened)
-        print("{:.2f} {:.2f} {:.3f} |{} {}".format(*scores, shown, path), flush=True)
+        print("{:.2f} {:.2f} {:.3f} |{} {}".format(*scores.values(), shown, path), flush=True)
 
 
 def check_held_out(path: Path, facts: Facts, data: str, settings: dict[str, Any]) -> None:
@@ -89,15 +86,6 @@ def darken_evenly(photo: Pixels, share: float) -> Pixels:
     if share == 1:
         return photo
     return darken(photo, LowLight(exposure=share), np.random.default_rng(0))
-
-
-def score(net: Network, pairs: Iterable[tuple[Pixels, Pixels]]) -> list[float]:
-    """Return the means of PSNR, PSNR with the reference's mean and SSIM over (dark, normal)."""
-    scores = []
-    for dark, normal in pairs:
-        output = run_in_torch(net, dark[None])[-1][0]
-        scores.append((psnr(output, normal), psnr_gt_mean(output, normal), ssim(output, normal)))
-    return [float(mean) for mean in np.mean(scores, axis=0)]
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -19,10 +20,12 @@ from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from retinex.experiments import EXPERIMENTS
+from retinex.metrics import psnr, ssim
 from retinex.training import checkpoints
 from retinex.training.averaging import average_weights
 from retinex.training.checkpoints import load_state, load_weights, save_state
 from retinex.training.networks import RetinexNet
+from retinex.training.onnx_export import run_in_torch
 from retinex.training.pairs import Batch, Variety, training_batches
 from retinex.training.phases import DivergedError, take_step
 from retinex.training.precision import Precision
@@ -140,7 +143,25 @@ def test_the_log_has_a_row_per_epoch(trained: Path, name: str) -> None:
             for value in (row[f"train_{loss}"], row[f"val_{loss}"]):
                 assert float(value) > 0 if loss in LOSSES[row["phase"]] else value == ""
         assert float(row["learning_rate"]) == 0.001
+        assert float(row["val_psnr_gt_mean"]) > 0
+        assert -1 <= float(row["val_ssim"]) <= 1
         assert float(row["seconds"]) >= 0
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_whole_photos_held_out_are_scored(trained: Path, tiny_lol: Path, name: str) -> None:
+    net, _, facts = load_weights(trained / name / f"{name}.safetensors")
+    (held_out,) = facts["settings"]["held_out"]
+    low, high = (
+        np.asarray(Image.open(tiny_lol / "our485" / kind / f"{Path(held_out).name}.png"))
+        for kind in ("low", "high")
+    )
+
+    (output,) = run_in_torch(net, low[None])[-1]
+
+    last = read_log(trained / name)[-1]
+    assert float(last["val_psnr"]) == pytest.approx(psnr(output, high))
+    assert float(last["val_ssim"]) == pytest.approx(ssim(output, high))
 
 
 @pytest.mark.parametrize("name", ["split_resize", "split_transposed"])
@@ -502,6 +523,7 @@ def test_all_pairs_can_be_trained_on(project: Path, tmp_path: Path) -> None:
         ("split_resize", ("-e", "3", "--scheduler", "step"), 4),
         ("split_resize", ("-e", "3", "--scheduler", "cosine"), 1),
         ("join", ("-m", "join", "-e", "4", "--scheduler", "plateau"), 2),
+        ("retinex_plus", ("-m", "plus", "-e", "2", "--synthetic", "0.5", "--precision", "bf16"), 1),
     ],
 )
 def test_a_killed_run_resumes_to_the_same_weights(
@@ -511,7 +533,7 @@ def test_a_killed_run_resumes_to_the_same_weights(
     arguments: tuple[str, ...],
     rows_before_kill: int,
 ) -> None:
-    command = [*arguments, *TINY, "-s", "100"]
+    command = [*TINY, *arguments, "-s", "100"]
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     train(project, *command, "--out", whole)
 
@@ -522,6 +544,8 @@ def test_a_killed_run_resumes_to_the_same_weights(
     weights = f"{experiment}/{experiment}.safetensors"
     assert_same_weights(killed / weights, whole / weights)
     log, expected = read_log(killed / experiment), read_log(whole / experiment)
+    last_epoch = log[-1]["epoch"]
+    assert all(bool(row["val_psnr"]) == (row["epoch"] == last_epoch) for row in log)
     for row in (*log, *expected):
         del row["seconds"]
     assert log == expected
