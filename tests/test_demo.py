@@ -1126,7 +1126,8 @@ def test_what_callers_name_by_address_is_limited(
 
     def fetch(path: str) -> int:
         fetching = processing_utils.async_ssrf_protected_download(photo_server + path, tmp_path)
-        return Path(asyncio.run(fetching)).stat().st_size
+        with ThreadPoolExecutor(1) as pool:  # this one has Playwright's event loop
+            return Path(pool.submit(asyncio.run, fetching).result()).stat().st_size
 
     monkeypatch.setattr(safehttpx, "async_validate_url", find)
     monkeypatch.setattr(safehttpx, "AsyncSecureTransport", safehttpx.AsyncSecureTransport)
