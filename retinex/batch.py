@@ -187,7 +187,8 @@ def _why_left_alone(file: Path, name: Path) -> str:
 
 
 def _is_file_to_write(out: Path, inputs: Sequence[Path], file_format: Format) -> bool:
-    if out.suffix.lower() not in PHOTO_EXTENSIONS or out.is_dir():
+    pictures = PHOTO_EXTENSIONS | Image.registered_extensions().keys()
+    if out.suffix.lower() not in pictures or out.is_dir():
         return False
     if len(inputs) > 1 or inputs[0].is_dir():
         raise BatchError(f"{out} is named like one photo; for several, let --out name a folder")

@@ -429,7 +429,7 @@ def test_names_that_are_one_on_many_disks(tmp_path: Path, other: str) -> None:
     assert "which many disks take for" in message
 
 
-@pytest.mark.parametrize("name", ["bright.bmp", "bright.heic", "bright.jpg"])
+@pytest.mark.parametrize("name", ["bright.bmp", "bright.gif", "bright.heic", "bright.jpg"])
 def test_a_file_that_cannot_be_the_output(tmp_path: Path, name: str) -> None:
     photo, out = write(tmp_path / "night" / "a.png"), tmp_path / name
 
