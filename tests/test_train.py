@@ -379,6 +379,7 @@ def test_help_says_where_datasets_come_from(capsys: pytest.CaptureFixture[str]) 
     assert "https://daooshee.github.io/BMVC2018website/" in text
     assert "data/lol/our485/low" in text
     assert all(name in text for name in COMMANDS)
+    assert text.encode("cp1252"), "Windows can't write it into a file"
 
 
 @pytest.mark.parametrize(
