@@ -28,7 +28,6 @@ from retinex.training.checkpoints import (
     load_decom,
     load_state,
     load_weights_of,
-    may_have_seen,
     restore_random,
     save_state,
     save_weights,
@@ -44,10 +43,7 @@ from retinex.training.pairs import (
     Variety,
     central_crop,
     check_crop,
-    find_others,
     load_pairs,
-    names_of,
-    split_by_scene,
     training_batches,
     validation_batches,
 )
@@ -67,6 +63,7 @@ from retinex.training.precision import (
     resolve_precision,
     training_device,
 )
+from retinex.training.scenes import find_others, may_have_seen, names_of, split_by_scene
 from retinex.training.schedules import build_schedule, step_schedule
 from retinex.training.scores import score
 from retinex.training.trackers import Tracker, TrackerError, start_tracker

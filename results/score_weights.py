@@ -16,8 +16,9 @@ from skimage import data
 
 from retinex.low_light import LowLight, darken
 from retinex.photo import Pixels
-from retinex.training.checkpoints import Facts, load_weights, may_have_seen
-from retinex.training.pairs import load_pairs, names_of, split_by_scene
+from retinex.training.checkpoints import Facts, load_weights
+from retinex.training.pairs import load_pairs
+from retinex.training.scenes import may_have_seen, names_of, split_by_scene
 from retinex.training.scores import score
 
 VAL_SHARE, SEED = 0.05, 0

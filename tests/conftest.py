@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from retinex.experiments import EXPERIMENTS, Experiment
+from retinex.photo import Pixels
 from retinex.training.build import Network, build_network
 from retinex.training.checkpoints import Facts
 from retinex.training.onnx_export import export_onnx
@@ -75,3 +76,10 @@ def tiny_lol(tmp_path_factory: pytest.TempPathFactory) -> Path:
         low = high.point(lambda value: value // 8)
         low.save(root / "our485" / "low" / f"{k}.png")
     return root
+
+
+def scene(seed: int, height: int = 40, width: int = 48) -> Pixels:
+    """A smooth random picture; those of two seeds don't look alike."""
+    coarse = np.random.default_rng(seed).integers(40, 216, (7, 7, 3), dtype=np.uint8)
+    smooth = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+    return np.asarray(smooth)

@@ -1,5 +1,4 @@
 import os
-from collections import Counter
 from collections.abc import Callable
 from itertools import permutations
 from pathlib import Path
@@ -7,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import scene
 from PIL import Image
 
 from retinex.datasets import DatasetError
@@ -18,21 +18,12 @@ from retinex.training.pairs import (
     Variety,
     central_crop,
     check_crop,
-    find_others,
     load_pairs,
     random_crop,
-    split_by_scene,
     synthesise,
     training_batches,
     validation_batches,
 )
-
-
-def scene(seed: int, height: int = 40, width: int = 48) -> Pixels:
-    """A smooth random picture; those of two seeds don't look alike."""
-    coarse = np.random.default_rng(seed).integers(40, 216, (7, 7, 3), dtype=np.uint8)
-    smooth = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
-    return np.asarray(smooth)
 
 
 def noise(seed: int, height: int = 20, width: int = 26) -> Pixels:
@@ -295,51 +286,6 @@ def test_central_crop_takes_what_there_is() -> None:
     assert np.array_equal(high, scene(0, 30, 50)[:, 5:45])
 
 
-def shots(seed: int) -> list[Pair]:
-    """One scene: as it is, brighter, and from a step aside."""
-    picture = scene(seed)
-    brighter = (picture * 1.15).clip(0, 255).astype(np.uint8)
-    return [
-        Pair(f"{seed}", view, view // 4)
-        for view in (picture, brighter, np.roll(picture, 1, axis=1))
-    ]
-
-
-@pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("share", [0.01, 0.3, 0.99])
-def test_no_scene_is_on_both_sides_of_the_split(seed: int, share: float) -> None:
-    pairs = [pair for k in range(10) for pair in shots(k)]
-
-    training, validation = split_by_scene(pairs, share, seed)
-
-    in_training, in_validation = ({pair.name for pair in side} for side in (training, validation))
-    assert not in_training & in_validation
-    assert len(training) + len(validation) == len(pairs)
-    # At least one scene on either side.
-    assert len(in_validation) == {0.01: 1, 0.3: 3, 0.99: 9}[share]
-
-
-def test_the_seed_alone_decides_the_split() -> None:
-    pairs = [Pair(str(k), scene(k), None) for k in range(12)]
-
-    def held_out(seed: int) -> tuple[str, ...]:
-        return tuple(pair.name for pair in split_by_scene(pairs, 0.25, seed)[1])
-
-    assert held_out(1) == held_out(1)
-    assert len({frozenset(held_out(seed)) for seed in range(5)}) > 1
-
-
-def test_nothing_is_held_out_if_so_wanted() -> None:
-    pairs = shots(0)
-
-    assert split_by_scene(pairs, 0, seed=0) == (pairs, [])
-
-
-def test_a_single_scene_cannot_be_split() -> None:
-    with pytest.raises(DatasetError, match="single scene"):
-        split_by_scene(shots(0), 0.5, seed=0)
-
-
 def test_the_thumbnail_shows_the_dark_photo_whole() -> None:
     high = scene(0, 60, 100)
     pair, rng = Pair("", high, high // 4), np.random.default_rng(0)
@@ -390,36 +336,6 @@ def test_synthetic_pairs_are_tinted_and_real_ones_are_not() -> None:
     assert max(saturations(0.0)) == 0
 
 
-def test_dark_photos_of_the_same_view_change_places() -> None:
-    """One view in three lights, from a step aside, and another one."""
-    detailed = (scene(0) + noise(0, 40, 48) // 8).clip(0, 255).astype(np.uint8)
-    step_aside, elsewhere = np.roll(detailed, 1, axis=1), scene(1)
-    pairs = find_others(
-        [
-            Pair(str(light), view, np.full_like(view, light))
-            for light, view in (
-                *((light, detailed) for light in (10, 20, 30)),
-                *((90, step_aside), (200, elsewhere)),
-            )
-        ]
-    )
-    rng = np.random.default_rng(0)
-
-    def lights(pair: Pair, exchanged: float) -> Counter[int]:
-        draws = [random_crop(pair, 16, rng, Variety(exchanged=exchanged)) for _ in range(90)]
-        assert all((thumbnail == low[0, 0, 0]).all() for low, _, thumbnail in draws)
-        return Counter(int(low[0, 0, 0]) for low, _, _ in draws)
-
-    assert [pair.name for pair in pairs] == ["10", "20", "30", "90", "200"]
-    assert lights(pairs[0], 0.0).keys() == {10}
-    assert lights(pairs[0], 1.0).keys() == {20, 30}
-    half = lights(pairs[1], 0.5)
-    assert half.keys() == {10, 20, 30}
-    assert min(half.values()) > 10
-    assert lights(pairs[3], 1.0).keys() == {90}, "nothing lies on it"
-    assert lights(pairs[4], 1.0).keys() == {200}
-
-
 def test_synthetic_photos_show_what_they_are_made_of() -> None:
     """Part of a photo, tinted, without noise: dark photo and thumbnail have the tints, too."""
     high = np.full((60, 100, 3), 120, np.uint8)
@@ -439,19 +355,6 @@ def test_synthetic_photos_show_what_they_are_made_of() -> None:
     np.testing.assert_array_equal(part.thumbnail, whole.thumbnail)
     shown = Image.fromarray(whole.low).resize((64, 64), Image.Resampling.BOX)
     assert np.abs(np.asarray(shown).astype(int) - part.thumbnail).mean() < 4
-
-
-def test_views_of_other_shapes_and_photos_alone_have_no_others() -> None:
-    wide, high = scene(0, 40, 60), np.rot90(scene(0, 40, 60))
-    pairs = [Pair("same", view, view // 4) for view in (wide, wide, high)]
-
-    found = find_others([*pairs, Pair("same", wide, None)])
-
-    assert [len(pair.others) for pair in found] == [1, 1, 0, 0]
-    (alone,) = find_others([Pair("alone", wide, None)])
-    assert (alone.name, alone.low, alone.others) == ("alone", None, ())
-    assert alone.high is wide
-    assert found[0].others[0] is pairs[1]
 
 
 def test_colours_change_places_in_the_whole_pair() -> None:

@@ -11,7 +11,8 @@ import torch
 from retinex.experiments import EXPERIMENTS
 from retinex.training.build import build_network
 from retinex.training.checkpoints import Facts, save_weights
-from retinex.training.pairs import load_pairs, names_of, split_by_scene
+from retinex.training.pairs import load_pairs
+from retinex.training.scenes import names_of, split_by_scene
 
 SCRIPT = Path(__file__).parent.parent / "results" / "score_weights.py"
 

@@ -154,25 +154,3 @@ def load_decom(path: Path, decom: DecomNet) -> Facts:
         raise CheckpointError(f"{path} holds no Decom-Net: it is of {experiment.name}")
     decom.load_state_dict(net.decom.state_dict())
     return facts
-
-
-def may_have_seen(facts: Facts, settings: dict[str, Any]) -> bool:
-    """Tell whether weights may have been trained on photos that a run holds out.
-
-    So they may if this is true of weights that they began with or are an average of.
-
-    Args:
-        facts: of the weights.
-        settings: the run's "held_out" and, for weights that don't say what was held out from them,
-            "val_share", "seed" and "pairs".
-    """
-    origins = [*facts.get("started_from", []), *facts.get("average_of", [])]
-    if any(may_have_seen(origin, settings) for origin in origins):
-        return True
-    before = facts.get("settings", {})
-    folders = [*before.get("data", []), *before.get("photos", [])]
-    shared = {name for name in settings["held_out"] if name.split("/")[0] in folders}
-    if "held_out" in before:
-        return not shared <= set(before["held_out"])
-    deciding = ("val_share", "seed", "pairs")
-    return bool(shared) and any(before.get(name) != settings[name] for name in deciding)
