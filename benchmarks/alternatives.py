@@ -16,8 +16,8 @@ from unittest.mock import patch
 
 import numpy as np
 import onnxruntime
+from measuring import time_in_turns
 from onnxruntime.quantization import CalibrationDataReader, quantize_static
-from timing import time_in_turns
 
 from retinex import EXPERIMENTS, Device, inference
 from retinex.device import session_options, usable_cores

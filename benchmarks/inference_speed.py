@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from measuring import time_in_turns
 from PIL import Image
-from timing import time_in_turns
 
 from retinex import Adjustments, Device, DeviceError, Enhancer, ModelError, adjust, open_photo
 from retinex.device import usable_cores

@@ -1,7 +1,9 @@
-"""How the benchmarks time what they compare."""
+"""How the benchmarks measure time and memory of what they compare."""
 
+import re
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 
 def time_in_turns(
@@ -21,3 +23,13 @@ def time_in_turns(
             if turn > 0:
                 seconds[name].append(clock() - started)
     return seconds
+
+
+def peak_memory() -> int:
+    """Largest resident memory this process has had, in bytes; 0 where the system isn't Linux.
+
+    Not `ru_maxrss`: a process inherits that from the one that starts it.
+    """
+    status = Path("/proc/self/status")
+    found = re.search(r"VmHWM:\s*(\d+)", status.read_text()) if status.exists() else None
+    return int(found[1]) * 1024 if found else 0

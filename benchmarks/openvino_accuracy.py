@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import openvino
-from timing import time_in_turns
+from measuring import time_in_turns
 from tqdm import tqdm
 
 from retinex.datasets import LOL_TEST_FOLDER, match_stems

@@ -8,9 +8,9 @@ decoded photo) and all its stages, 14 bytes a pixel.
 
 import argparse
 import multiprocessing
-import re
 import time
-from pathlib import Path
+
+from measuring import peak_memory
 
 
 def main() -> None:
@@ -48,16 +48,6 @@ def enhance_once(
     enhancement = enhancer.enhance(photo)
     times = imported - started, opened - imported, enhancement.seconds
     return *times, peak_memory(), enhancement.device.label
-
-
-def peak_memory() -> int:
-    """Largest resident memory this process has had, in bytes; 0 where the system isn't Linux.
-
-    Not `ru_maxrss`: a process inherits that from the one that starts it.
-    """
-    status = Path("/proc/self/status")
-    found = re.search(r"VmHWM:\s*(\d+)", status.read_text()) if status.exists() else None
-    return int(found[1]) * 1024 if found else 0
 
 
 def parse_arguments() -> argparse.Namespace:

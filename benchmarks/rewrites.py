@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
-from timing import time_in_turns
+from measuring import time_in_turns
 
 from retinex.training.checkpoints import load_weights
 from retinex.training.networks import RetinexNet
@@ -28,17 +28,14 @@ from retinex.training.rewrites import (
     merge_first_convolutions,
 )
 
-MEASURE_PEAK = """
-import pathlib, re, sys, numpy, onnxruntime
-status = pathlib.Path("/proc/self/status")
-def peak():
-    return int(re.search(r"VmHWM:\\s*(\\d+)", status.read_text())[1]) if status.exists() else 0
+MEASURE_RUN = """
+import sys, numpy, onnxruntime
+from measuring import peak_memory
 session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
-before = peak()
+before = peak_memory()
 session.run(None, {"image": numpy.zeros((1, *map(int, sys.argv[2:]), 3), numpy.uint8)})
-print((peak() - before) * 1024)
+print(peak_memory() - before)
 """
-"""Not `ru_maxrss`: a process inherits that from the one that starts it. 0 where not on Linux."""
 
 
 def main() -> None:
@@ -56,7 +53,7 @@ def main() -> None:
         print(f"{args.weights.stem}, {args.size[0]}×{args.size[1]} pixels, one thread")
         for name, times in seconds.items():
             ratio = np.median(plain / times)
-            memory = peak_memory(files[name], args.size) / 2**20
+            memory = memory_of_run(files[name], args.size) / 2**20
             print(f"{name:42} {np.median(times):6.2f} s {ratio:6.2f}× {memory:6.0f} MB")
 
 
@@ -64,7 +61,7 @@ def export_variants(weights: Path, folder: Path) -> dict[str, Path]:
     """Export with no rewrite, with the first, with the first two…; return the files by name."""
     net, experiment, facts = load_weights(weights)
     if not isinstance(net, RetinexNet):
-        raise SystemExit(f"{weights}: only the Decom-Net/Enhance-Net pairs are rewritten")
+        raise SystemExit(f"{weights}: name weights of Decom-Net and Enhance-Net")
     variants = {"as trained": copy.deepcopy(net)}
     merge_first_convolutions(net.decom)
     variants["+ Decom-Net's first convolutions merged"] = copy.deepcopy(net)
@@ -87,10 +84,11 @@ def open_session(file: Path) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
 
 
-def peak_memory(file: Path, size: tuple[int, int]) -> int:
+def memory_of_run(file: Path, size: tuple[int, int]) -> int:
     """Bytes that a first run adds to a fresh process, without PyTorch, at its peak."""
-    command = [sys.executable, "-c", MEASURE_PEAK, str(file), *map(str, size)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", MEASURE_RUN, str(file), *map(str, size)]
+    folder = Path(__file__).parent  # where `measuring` is imported from
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
     return int(done.stdout)
 
 

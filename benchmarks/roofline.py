@@ -11,7 +11,6 @@ beat it, where a layer finds in them what the one before left there.
 import argparse
 import json
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
+from measuring import time_in_turns
 
 from retinex import Device, DeviceError
 from retinex.device import open_model, run_whole, usable_cores
@@ -74,12 +74,7 @@ def main() -> None:
 
 def fastest(run: Callable[[], object], turns: int = 5) -> float:
     """Seconds of the fastest of several runs; the first warms up."""
-    seconds = []
-    for _ in range(turns + 1):
-        started = time.perf_counter()
-        run()
-        seconds.append(time.perf_counter() - started)
-    return min(seconds[1:])
+    return min(time_in_turns({"": run}, turns)[""])
 
 
 def matrix_speed(dtype: torch.dtype) -> float:

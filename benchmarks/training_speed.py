@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from measuring import time_in_turns
 from PIL import Image
-from timing import time_in_turns
 from torch import Tensor
 
 from retinex.experiments import EXPERIMENTS

@@ -21,7 +21,11 @@ HEIGHT, WIDTH, SIDE = 6, 8, 2
     ],
 )
 def test_a_convolution_costs_its_filter_at_each_pixel(
-    tmp_path: Path, operator: str, weights: tuple[int, ...], pixels: int
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    operator: str,
+    weights: tuple[int, ...],
+    pixels: int,
 ) -> None:
     nodes = [
         helper.make_node("Cast", ["image"], ["float"], "cast", to=TensorProto.FLOAT),
@@ -42,6 +46,7 @@ def test_a_convolution_costs_its_filter_at_each_pixel(
     onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=10), tmp_path / "net.onnx")
     image = np.zeros((1, HEIGHT, WIDTH, 3), np.uint8)
 
+    monkeypatch.syspath_prepend(ROOFLINE.parent)  # as Python does with a script's folder
     layers = runpy.run_path(str(ROOFLINE))["count_layers"](tmp_path / "net.onnx", image)
 
     assert sum(layer.multiply_adds for layer in layers) == pixels * int(np.prod(weights))
