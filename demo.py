@@ -33,18 +33,16 @@ from retinex import (
     Photo,
     open_photo,
 )
-from retinex.demo_downloads import MOST_BYTES, limit_downloads
+from retinex.demo_deletion import SECONDS_RESULTS_ARE_KEPT, keep_deleting_old_files
 from retinex.demo_endpoints import add_endpoints
-from retinex.demo_files import SECONDS_RESULTS_ARE_KEPT, keep_deleting_old_files
-from retinex.demo_inputs import new_message
+from retinex.demo_fetching import MOST_BYTES, limit_fetching
+from retinex.demo_inputs import new_message, open_reference, open_upload
 from retinex.demo_networks import (
     ONE_AT_A_TIME,
     Settings,
     describe_device,
     failures_shown,
     load_enhancer,
-    open_reference,
-    open_upload,
     run_networks,
 )
 from retinex.demo_page import (
@@ -123,7 +121,7 @@ def main() -> None:
         number = getattr(signal, name, None)  # Windows has no SIGHUP, nohup ignores it
         if number and signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, lambda *_: sys.exit())
-    limit_downloads()
+    limit_fetching()
     with tempfile.TemporaryDirectory(prefix="retinex-", ignore_cleanup_errors=True) as folder:
         uploads = str(Path(folder) / "uploads")
         os.environ["GRADIO_TEMP_DIR"] = gradio_mcp.DEFAULT_TEMP_DIR = uploads

@@ -2,22 +2,18 @@
 
 import tempfile
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from retinex.demo_inputs import new_photo_input
+from retinex.demo_inputs import new_photo_input, open_reference, open_upload
 from retinex.demo_networks import (
     ONE_AT_A_TIME,
     Settings,
-    open_reference,
-    open_upload,
     run_networks,
 )
-from retinex.demo_results import compare_with_reference
+from retinex.demo_results import compare_with_reference, save_stages
 from retinex.experiments import EXPERIMENTS, GROUPS
 from retinex.inference import DEFAULT_EXPERIMENT, Enhancement
-from retinex.photo import save_photo
 from retinex.quick_gradio import gr
 from retinex.stages import COMPUTED_STAGES, Stage
 
@@ -49,7 +45,7 @@ def add_endpoints(settings: Settings) -> None:
         """
         opened = open_upload(photo, settings)
         (result,) = run_networks((experiment or DEFAULT_EXPERIMENT,), opened, settings)
-        return [*save_stages(result, photo, COMPUTED_STAGES), describe_run(result)]
+        return [*write_stages(result, photo, COMPUTED_STAGES), describe_run(result)]
 
     def compare(photo: str, reference: str | None = None) -> list[Any]:
         """Brighten a dark photo with every experiment's networks.
@@ -69,7 +65,7 @@ def add_endpoints(settings: Settings) -> None:
         details: dict[str, dict[str, Any]] = {}
         for names in GROUPS:
             for result in run_networks(names, opened, settings):
-                files += save_stages(result, photo, [Stage.OUTPUT])
+                files += write_stages(result, photo, [Stage.OUTPUT])
                 scores = compare_with_reference(result.output, truth)
                 details[result.experiment] = describe_run(result) | scores
         return [*files, details]
@@ -83,21 +79,13 @@ def add_endpoints(settings: Settings) -> None:
     )
 
 
-def save_stages(result: Enhancement, photo: str, stages: Iterable[Stage]) -> list[Path]:
-    """Write stages with the photo's EXIF data, colour profile and transparency; return the files.
-
-    They go beside the caller's `photo`, where old files are deleted.
-    """
+def write_stages(result: Enhancement, photo: str, stages: Iterable[Stage]) -> list[Path]:
+    """Write stages beside the caller's `photo`, where old files are deleted; return the files."""
     source = Path(photo)
     folder = Path(tempfile.mkdtemp(dir=source.parent))
-
-    def save(stage: Stage) -> Path:
-        path = folder / f"{source.stem}-{result.experiment}-{stage}.png"
-        save_photo(result.stages[stage], path, result.photo)
-        return path
-
-    with ThreadPoolExecutor() as pool:
-        return list(pool.map(save, stages))
+    files = {stage: folder / f"{source.stem}-{result.experiment}-{stage}.png" for stage in stages}
+    save_stages(result, files)
+    return list(files.values())
 
 
 def describe_run(result: Enhancement) -> dict[str, Any]:

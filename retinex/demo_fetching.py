@@ -48,7 +48,7 @@ class LimitedBody(httpx.AsyncByteStream):
         await self._body.aclose()
 
 
-def limit_downloads() -> None:
+def limit_fetching() -> None:
     """From now on, let gradio fetch no more than `MOST_BYTES` of any file."""
     safehttpx.AsyncSecureTransport = LimitedTransport
     processing_utils.PUBLIC_HOSTNAME_WHITELIST.clear()  # of servers that it takes anything from

@@ -1,8 +1,10 @@
-"""Inputs of the demo that take whatever visitors and callers give them, and messages to those."""
+"""What visitors and callers give the demo: inputs that take anything, opening it, messages."""
 
 from pathlib import Path
 from typing import Any
 
+from retinex.demo_networks import Settings
+from retinex.photo import Photo, PhotoError, Pixels, open_photo
 from retinex.quick_gradio import gr
 
 
@@ -39,6 +41,42 @@ def new_slider(minimum: float, maximum: float, value: float, **options: Any) -> 
 
     slider.preprocess = hand_on  # type: ignore[method-assign]
     return slider
+
+
+def open_upload(path: str | None, settings: Settings) -> Photo:
+    """Open a visitor's photo; what is wrong with it becomes a message for them."""
+    if path is None:
+        raise new_message("Send one.", "No photo")
+    try:
+        # As bytes: messages don't name a path on the server.
+        content = Path(path).read_bytes()
+        return open_photo(content, max_pixels=round(settings.max_megapixels * 1e6))
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise new_message("It was deleted after a while. Choose it again.", "No photo") from error
+    except PhotoError as error:
+        message = str(error)
+        raise new_message(
+            message[:1].upper() + message[1:], "This photo can't be enhanced"
+        ) from error
+
+
+def open_reference(path: str | None, photo: Photo, settings: Settings) -> Pixels | None:
+    """Open a reference photo if there is one; it must be as large as the photo."""
+    if path is None:
+        return None
+    title = "This reference can't be compared"
+    try:
+        reference = open_upload(path, settings).rgb
+    except gr.Error as error:
+        raise new_message(error.message, title) from error
+    if reference.shape != photo.rgb.shape:
+        sizes = [f"{image.shape[1]}×{image.shape[0]}" for image in (reference, photo.rgb)]
+        raise new_message(
+            f"It has {sizes[0]} pixels, the dark photo {sizes[1]}. Choose a reference of the same "
+            "scene at the same size.",
+            title,
+        )
+    return reference
 
 
 def _is_within(path: str, folder: str) -> bool:

@@ -1,4 +1,4 @@
-"""What the demo's page and its endpoints share: settings, visitors' files, running the networks."""
+"""What the demo's page and its endpoints share: settings, and running the networks."""
 
 import os
 from collections.abc import Iterator
@@ -8,7 +8,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from retinex.demo_inputs import new_message
 from retinex.device import Device, DeviceError, why_not_cuda
 from retinex.inference import (
     DEFAULT_EXPERIMENT,
@@ -17,7 +16,7 @@ from retinex.inference import (
     ModelError,
     Progress,
 )
-from retinex.photo import Photo, PhotoError, Pixels, open_photo
+from retinex.photo import Photo
 from retinex.quick_gradio import gr
 
 if os.environ.get("SPACES_ZERO_GPU"):  # other Hugging Face Spaces have the package, too
@@ -83,42 +82,6 @@ def _load_and_run(
 
 # ZeroGPU wants to see this before the page is served.
 _run_on_zero_gpu = _load_and_run if spaces is None else spaces.GPU(_load_and_run)
-
-
-def open_upload(path: str | None, settings: Settings) -> Photo:
-    """Open a visitor's photo; what is wrong with it becomes a message for them."""
-    if path is None:
-        raise new_message("Send one.", "No photo")
-    try:
-        # As bytes: messages don't name a path on the server.
-        content = Path(path).read_bytes()
-        return open_photo(content, max_pixels=round(settings.max_megapixels * 1e6))
-    except (FileNotFoundError, IsADirectoryError) as error:
-        raise new_message("It was deleted after a while. Choose it again.", "No photo") from error
-    except PhotoError as error:
-        message = str(error)
-        raise new_message(
-            message[:1].upper() + message[1:], "This photo can't be enhanced"
-        ) from error
-
-
-def open_reference(path: str | None, photo: Photo, settings: Settings) -> Pixels | None:
-    """Open a reference photo if there is one; it must be as large as the photo."""
-    if path is None:
-        return None
-    title = "This reference can't be compared"
-    try:
-        reference = open_upload(path, settings).rgb
-    except gr.Error as error:
-        raise new_message(error.message, title) from error
-    if reference.shape != photo.rgb.shape:
-        sizes = [f"{image.shape[1]}×{image.shape[0]}" for image in (reference, photo.rgb)]
-        raise new_message(
-            f"It has {sizes[0]} pixels, the dark photo {sizes[1]}. Choose a reference of the same "
-            "scene at the same size.",
-            title,
-        )
-    return reference
 
 
 def describe_device(settings: Settings, latest: Enhancement | None = None) -> str:

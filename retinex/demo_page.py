@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from retinex.adjustments import MAX_EXPOSURE, Adjustments
-from retinex.demo_facts import describe_output, draw_colour_legend
-from retinex.demo_files import SECONDS_RESULTS_ARE_KEPT
+from retinex.demo_deletion import SECONDS_RESULTS_ARE_KEPT
+from retinex.demo_html import describe_output, draw_colour_legend
 from retinex.demo_inputs import new_photo_input, new_slider
 from retinex.demo_results import Results, View, delete_results
 from retinex.experiments import EXPERIMENTS

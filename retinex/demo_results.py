@@ -4,7 +4,7 @@ import shutil
 import tempfile
 import threading
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -92,14 +92,10 @@ class Results:
 
     def add(self, enhancement: Enhancement) -> None:
         """Write the stages of an experiment."""
-
-        def write(stage: Stage) -> None:
-            path = self.path(enhancement.experiment, stage)
-            if stage is not Stage.INPUT or not path.exists():
-                save_photo(enhancement.stages[stage], path, self.photo)
-
-        with ThreadPoolExecutor() as pool:
-            list(pool.map(write, Stage))
+        files = {stage: self.path(enhancement.experiment, stage) for stage in Stage}
+        if files[Stage.INPUT].exists():  # that of an experiment before
+            del files[Stage.INPUT]
+        save_stages(enhancement, files)
         self.done[enhancement.experiment] = replace(enhancement, stages={})
 
     def path(self, experiment: str, stage: Stage) -> Path:
@@ -208,6 +204,16 @@ def _open_stage(path: Path, stage: Stage) -> Image.Image:
     with Image.open(path) as image:
         # Transparency is saved with every stage but isn't part of it.
         return image.convert("RGB" if stage.channels == 3 else "L")
+
+
+def save_stages(enhancement: Enhancement, files: Mapping[Stage, Path]) -> None:
+    """Write stages with the photo's EXIF data, colour profile and transparency."""
+
+    def save(stage: Stage) -> None:
+        save_photo(enhancement.stages[stage], files[stage], enhancement.photo)
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(save, files))
 
 
 def keep_on_disk(pixels: Pixels, folder: Path) -> Pixels:

@@ -43,12 +43,13 @@ from retinex import (
     Enhancement,
     Stage,
     adjust,
-    demo_downloads,
+    demo_fetching,
+    demo_inputs,
     demo_networks,
 )
 from retinex.colour_map import colour
-from retinex.demo_downloads import limit_downloads
-from retinex.demo_files import delete_old_files, seconds_to_keep
+from retinex.demo_deletion import delete_old_files, seconds_to_keep
+from retinex.demo_fetching import limit_fetching
 from retinex.demo_networks import Settings
 from retinex.demo_results import View
 from retinex.experiments import GROUPS
@@ -583,7 +584,7 @@ def test_a_broken_reference_is_not_taken_for_the_photo(dark_photo: Path, tmp_pat
     settings = Settings(retinex.Device.CPU, MODELS_FOLDER, MAX_MEGAPIXELS)
     photo = retinex.open_photo(dark_photo)
     with pytest.raises(gr.Error, match="can't be read") as error:
-        demo_networks.open_reference(str(tmp_path / "broken.png"), photo, settings)
+        demo_inputs.open_reference(str(tmp_path / "broken.png"), photo, settings)
     assert "reference" in error.value.title
 
 
@@ -1132,8 +1133,8 @@ def test_what_callers_name_by_address_is_limited(
     monkeypatch.setattr(safehttpx, "async_validate_url", find)
     monkeypatch.setattr(safehttpx, "AsyncSecureTransport", safehttpx.AsyncSecureTransport)
     monkeypatch.setattr(processing_utils, "PUBLIC_HOSTNAME_WHITELIST", ["photos.example"])
-    monkeypatch.setattr(demo_downloads, "MOST_BYTES", 50_000)
-    limit_downloads()
+    monkeypatch.setattr(demo_fetching, "MOST_BYTES", 50_000)
+    limit_fetching()
 
     assert fetch("/50000") == 50_000
     with pytest.raises(ValueError, match="larger than"):
