@@ -17,7 +17,8 @@ import onnxruntime
 from retinex.photo import Pixels
 from retinex.training.build import Network
 from retinex.training.checkpoints import CheckpointError, load_weights, read_safetensors
-from retinex.training.onnx_export import export_onnx, largest_activation, run_in_torch
+from retinex.training.onnx_export import export_onnx, largest_activation
+from retinex.training.portable import run_in_torch
 
 CHECKED_SHAPES = ((1, 1, 1), (1, 7, 5), (2, 33, 47), (1, 101, 200))
 """Batch, height and width of the images that both are run on."""
@@ -35,31 +36,28 @@ def main() -> None:
     paths = args.weights or sorted(Path("checkpoints").glob("*.safetensors"))
     if not paths:
         raise SystemExit("export_onnx.py: no checkpoints/*.safetensors; train with train.py first")
-    check_targets(paths)
-    print(f"{'file':44} largest difference to PyTorch (of 255)")
-    failed = False
     tolerance = TOLERANCE_OF_HALF if args.fp16 else TOLERANCE
-    for path in paths:
-        try:
+    try:
+        check_experiments(paths)
+        print(f"{'file':44} largest difference to PyTorch (of 255)")
+        failed = False
+        for path in paths:
             file, difference = export(path, args.out, args.fp16, tolerance)
-        except CheckpointError as error:
-            raise SystemExit(f"export_onnx.py: {error}") from error
-        failed |= difference > tolerance
-        print(f"{file!s:44} {difference}", flush=True)
+            failed |= difference > tolerance
+            print(f"{file!s:44} {difference}", flush=True)
+    except CheckpointError as error:
+        raise SystemExit(f"export_onnx.py: {error}") from error
     if failed:
         raise SystemExit("export_onnx.py: an ONNX file computes something else than PyTorch")
 
 
-def check_targets(paths: Sequence[Path]) -> None:
-    """End the program if two checkpoints are of one experiment: they would become one file."""
-    try:
-        experiments = [read_safetensors(path)[1] for path in paths]
-    except CheckpointError as error:
-        raise SystemExit(f"export_onnx.py: {error}") from error
+def check_experiments(paths: Sequence[Path]) -> None:
+    """Raise `CheckpointError` if two checkpoints are of one experiment: one file would be both."""
+    experiments = [read_safetensors(path)[1] for path in paths]
     if twice := {name for name in experiments if experiments.count(name) > 1}:
-        raise SystemExit(
-            f"export_onnx.py: several of these are weights of {', '.join(sorted(twice))}; export "
-            "one of an experiment at a time"
+        raise CheckpointError(
+            f"several of these are weights of {', '.join(sorted(twice))}; export one of an "
+            "experiment at a time"
         )
 
 

@@ -126,30 +126,6 @@ def choose_extension(file: Path, file_format: Format) -> str:
     return file.suffix if kept else ".png"
 
 
-@dataclass(frozen=True)
-class Shard:
-    """Every `count`-th job from the `index`-th on, counted from 1."""
-
-    index: int
-    count: int
-
-    @classmethod
-    def parse(cls, text: str) -> "Shard":
-        """Read "K/N".
-
-        Raises:
-            ValueError: that isn't two numbers with 1 ≤ K ≤ N.
-        """
-        index, count = map(int, text.split("/"))
-        if not 1 <= index <= count:
-            raise ValueError(f"there is no shard {index} of {count}")
-        return cls(index, count)
-
-    def take(self, jobs: Sequence[Job]) -> list[Job]:
-        """Return this shard's jobs; the shards of one `count` have each job once."""
-        return list(jobs[self.index - 1 :: self.count])
-
-
 def run_job(job: Job, enhancer: Enhancer, adjustments: Adjustments) -> None:
     """Enhance and adjust one photo and write its files; a file is there whole or not at all.
 

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from retinex import __version__
 from retinex.adjustments import MAX_EXPOSURE, Adjustments
-from retinex.batch import Batch, BatchError, Format, Job, Shard, check_writable, plan_batch, run_job
+from retinex.batch import Batch, BatchError, Format, Job, check_writable, plan_batch, run_job
 from retinex.datasets import DatasetError
 from retinex.device import Device, DeviceError
 from retinex.experiments import EXPERIMENTS
@@ -118,7 +118,7 @@ def describe_evaluation(pairs: Path, done: int, count: int, denoise: float) -> s
 def run_enhance(args: argparse.Namespace) -> int:
     """Enhance photos; print, even if stopped, what was done and, last, what failed and why."""
     batch = plan_batch(args.photos, args.out, Format(args.format), args.stages)
-    jobs = args.shard.take(batch.jobs)
+    jobs = batch.jobs[args.shard]
     waiting = [job for job in jobs if args.overwrite or not job.is_done()]
     if not waiting:
         print(summarise(batch, 0, len(jobs), 0, args.out))
@@ -294,7 +294,7 @@ def _add_enhance(commands: Commands) -> None:
     parser.add_argument(
         "--shard",
         type=_parse_shard,
-        default=Shard(1, 1),
+        default=slice(None),
         metavar="K/N",
         help="take every N-th photo from the K-th on, so that N machines share the work",
     )
@@ -314,13 +314,13 @@ def _parse_number(low: float, high: float, text: str) -> float:
     raise argparse.ArgumentTypeError(f"{text} isn't a number from {low:g} to {high:g}")
 
 
-def _parse_shard(text: str) -> Shard:
-    try:
-        return Shard.parse(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(
-            f"{text} isn't K/N with K from 1 to N, such as 2/4"
-        ) from error
+def _parse_shard(text: str) -> slice:
+    """Read "K/N": every N-th from the K-th on, so that shards of one N have each photo once."""
+    with suppress(ValueError):  # no two numbers
+        index, count = map(int, text.split("/"))
+        if 1 <= index <= count:
+            return slice(index - 1, None, count)
+    raise argparse.ArgumentTypeError(f"{text} isn't K/N with K from 1 to N, such as 2/4")
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:

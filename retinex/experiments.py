@@ -10,7 +10,7 @@ from itertools import groupby
 
 
 class Mode(StrEnum):
-    """How the two networks are trained."""
+    """What is trained, and in which order."""
 
     SPLIT = "split"
     """Decom-Net to the end first, then Enhance-Net on the frozen Decom-Net (as in the paper)."""

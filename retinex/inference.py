@@ -257,10 +257,9 @@ def _find_model(experiments: Sequence[str], models: Path) -> tuple[Path | bytes,
     from retinex.merged_graphs import merge_graphs  # onnx takes a quarter of a second to import
 
     try:
-        merged = merge_graphs(files)
+        return merge_graphs(files)
     except ValueError as error:
         raise ModelError(str(error)) from error
-    return merged.model, merged.outputs
 
 
 @dataclass(frozen=True)

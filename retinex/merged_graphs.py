@@ -1,36 +1,25 @@
 """Several ONNX files as one that computes only once what they have in common."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
 from google.protobuf.message import DecodeError
 
-METADATA = {"stride", "receptive_radius"}
-"""What each file must say of itself: numbers."""
+STRIDE, RADIUS = "stride", "receptive_radius"
+"""Numbers that each file must say of itself."""
 
 
-@dataclass(frozen=True)
-class MergedGraphs:
-    """One model in place of several.
-
-    Attributes:
-        model: the ONNX file's bytes; it takes the inputs of the first file.
-        outputs: by file, the names in `model` of that file's outputs. Files that have an output in
-            common share its name.
-    """
-
-    model: bytes
-    outputs: list[list[str]]
-
-
-def merge_graphs(files: Sequence[Path]) -> MergedGraphs:
+def merge_graphs(files: Sequence[Path]) -> tuple[bytes, list[list[str]]]:
     """Merge ONNX files of `retinex.training.onnx_export`.
 
     Nodes of equal operator, attributes and inputs become one, as do equal weights: of experiments
     with one Decom-Net between them, everything up to R and I. Metadata is the first file's, except
     that `receptive_radius` is that of the file that sees furthest.
+
+    Returns:
+        the merged file, which takes the inputs of the first one; and, of each file, what its
+        outputs are called there: an output that files have in common has one name.
 
     Raises:
         ValueError: the files differ in inputs, operator sets or stride, or have optional inputs;
@@ -47,8 +36,10 @@ def merge_graphs(files: Sequence[Path]) -> MergedGraphs:
         merged.graph.ClearField(part)
     known: dict[bytes, list[str]] = {}
     outputs = [_add_graph(merged.graph, model.graph, known) for model in models]
-    _keep_largest_radius(merged, models)
-    return MergedGraphs(merged.SerializeToString(), outputs)
+    facts = [_facts(model) for model in models]
+    radius = max((fact[RADIUS] for fact in facts), key=int)
+    onnx.helper.set_model_props(merged, facts[0] | {RADIUS: radius})
+    return merged.SerializeToString(), outputs
 
 
 def _load(file: Path) -> onnx.ModelProto:
@@ -58,10 +49,15 @@ def _load(file: Path) -> onnx.ModelProto:
         raise ValueError(
             f"{file} isn't an ONNX file ({error}); make or download it anew"
         ) from error
-    facts = {entry.key: entry.value for entry in model.metadata_props}
-    if not model.graph.node or not all(facts.get(key, "").isdecimal() for key in METADATA):
+    facts = _facts(model)
+    if not model.graph.node or not all(facts.get(key, "").isdecimal() for key in (STRIDE, RADIUS)):
         raise ValueError(f"{file} isn't one of export_onnx.py; make or download it anew")
     return model
+
+
+def _facts(model: onnx.ModelProto) -> dict[str, str]:
+    """Read what a file says of itself."""
+    return {entry.key: entry.value for entry in model.metadata_props}
 
 
 def _add_graph(
@@ -107,21 +103,10 @@ def _add_graph(
 
 def _contract(model: onnx.ModelProto) -> list[bytes | str]:
     """Say what files must have in common to be merged."""
-    strides = [entry.value for entry in model.metadata_props if entry.key == "stride"]
     parts = (*model.graph.input, *model.opset_import)
-    return [*(part.SerializeToString(deterministic=True) for part in parts), *strides]
+    return [*(part.SerializeToString(deterministic=True) for part in parts), _facts(model)[STRIDE]]
 
 
 def _has_optional_inputs(model: onnx.ModelProto) -> bool:
     defaults = {weight.name for weight in model.graph.initializer}
     return any(value.name in defaults for value in model.graph.input)
-
-
-def _keep_largest_radius(merged: onnx.ModelProto, models: Sequence[onnx.ModelProto]) -> None:
-    key = "receptive_radius"
-    radii = [
-        int(entry.value) for model in models for entry in model.metadata_props if entry.key == key
-    ]
-    for entry in merged.metadata_props:
-        if entry.key == key:
-            entry.value = str(max(radii))

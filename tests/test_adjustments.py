@@ -65,12 +65,6 @@ def hue_shares(rgb: Pixels) -> np.ndarray:
     return values / np.maximum(values.sum(axis=2, keepdims=True), 1)
 
 
-def test_defaults_are_neutral() -> None:
-    enhancement = make_random(40, 50)
-    assert Adjustments() == Adjustments(1.0, 0.0, 0.0, 0.0)
-    assert np.array_equal(adjust(enhancement, Adjustments()), enhancement.output)
-
-
 def test_strength_zero_is_the_input_whatever_the_rest() -> None:
     enhancement = make_random(40, 50)
     changes = Adjustments(strength=0, highlight_protection=0.3, denoise=1, exposure=1)
@@ -264,8 +258,7 @@ def test_with_the_real_networks() -> None:
     assert dark.any()
     assert np.array_equal(protected[dark], enhancement.output[dark])
     smooth = adjust(enhancement, Adjustments(denoise=1))
-    # Networks may leave no noise to take out.
-    assert roughness(smooth) <= roughness(enhancement.output)
+    assert roughness(smooth) < roughness(enhancement.output)
 
 
 def roughness(rgb: Pixels) -> float:

@@ -266,10 +266,11 @@ def test_device_whose_pictures_are_wrong(faster: Faster) -> None:
 @pytest.mark.parametrize("wanted", [Device.AUTO, Device.CUDA])
 def test_gpu_that_works(gpu: pytest.MonkeyPatch, wanted: Device) -> None:
     asked_before: list[list[Any]] = []
-    gpu.setattr(onnxruntime, "preload_dlls", lambda: asked_before.extend(FakeCuda.asked))
+    gpu.setattr(onnxruntime, "preload_dlls", lambda: asked_before.append([*FakeCuda.asked]))
     opened = open_model(MODEL, wanted)
     assert (opened.device, opened.reason) == (Device.CUDA, "")
-    assert all(asked == [CPU_PROVIDER] for asked in asked_before), "libraries come first"
+    (before_libraries,) = asked_before
+    assert all(asked == [CPU_PROVIDER] for asked in before_libraries)
     ((first, options), second), *_ = (asked for asked in FakeCuda.asked if len(asked) == 2)
     assert (first, second) == (CUDA_PROVIDER, CPU_PROVIDER)
     assert options["cudnn_conv_algo_search"] == "HEURISTIC"

@@ -371,16 +371,6 @@ def test_unknown_experiment_names_those_there_are() -> None:
     assert all(name in str(error.value) for name in EXPERIMENTS)
 
 
-def test_transparency_is_kept(tmp_path: Path) -> None:
-    alpha = np.arange(20 * 30, dtype=np.uint8).reshape(20, 30, 1)
-    result = retinex.enhance(np.concatenate([make_dark(20, 30), alpha], axis=2))
-    path = tmp_path / "bright.png"
-    retinex.save_photo(result.output, path, original=result.photo)
-    saved = np.asarray(Image.open(path))
-    assert np.array_equal(saved[:, :, 3], alpha[:, :, 0])
-    assert np.array_equal(saved[:, :, :3], result.output)
-
-
 def test_import_leaves_out_what_only_some_need() -> None:
     code = (
         "import sys, retinex\n"
@@ -392,19 +382,6 @@ def test_import_leaves_out_what_only_some_need() -> None:
         [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
     )
     assert done.stdout.split("\n")[:2] == ["[]", "retinex.adjustments 1.0"]
-
-
-def test_enhancing_needs_neither_torch_nor_gradio() -> None:
-    code = (
-        "import sys, numpy, retinex\n"
-        "retinex.enhance(numpy.zeros((8, 8, 3), numpy.uint8), device='cpu')\n"
-        "print(sorted({'torch', 'gradio', 'onnx'} & set(sys.modules)))\n"
-    )
-    root = Path(retinex.__file__).parent.parent
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == "[]"
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="Linux tells a process its size")

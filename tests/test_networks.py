@@ -11,6 +11,7 @@ from retinex.experiments import EXPERIMENTS, Experiment, Upsampling
 from retinex.training.build import Network, build_network
 from retinex.training.checkpoints import load_weights, save_weights
 from retinex.training.networks import (
+    STRIDE,
     EnhanceNet,
     TransposedUp,
     crop_to,
@@ -18,7 +19,6 @@ from retinex.training.networks import (
 )
 from retinex.training.onnx_export import receptive_radius
 from retinex.training.plus_network import PlusNet
-from retinex.training.portable import STRIDE
 
 SIZES = [(1, 1), (1, 7), (2, 2), (7, 5), (8, 8), (33, 47), (97, 97), (16, 1)]
 WITHOUT_ENHANCE_NET = [e for e in EXPERIMENTS.values() if e.ignore_enhance]

@@ -8,8 +8,7 @@ from torch import Tensor
 from retinex.experiments import EXPERIMENTS, Mode
 from retinex.training.build import Network
 from retinex.training.networks import Decomposition, RetinexNet
-from retinex.training.onnx_export import run_in_torch
-from retinex.training.portable import BORDER, add_border, crop_border
+from retinex.training.portable import BORDER, add_border, crop_border, run_in_torch
 from retinex.training.rewrites import rewrite
 
 SIZES = ((1, 1), (1, 9), (7, 5), (8, 16), (33, 47), (40, 23))

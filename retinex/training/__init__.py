@@ -1,4 +1,4 @@
 """Everything that needs PyTorch: networks, losses, training pairs, checkpoints, ONNX export.
 
-Nothing outside this package imports torch, so the demo and inference install without it.
+No other module of `retinex` imports torch, so the demo and inference install without it.
 """

@@ -8,7 +8,7 @@ from retinex.contact_sheet import draw_contact_sheet
 from retinex.photo import Pixels
 from retinex.stages import Stage
 from retinex.training.build import Network
-from retinex.training.onnx_export import run_in_torch
+from retinex.training.portable import run_in_torch
 
 
 def stage_grid(net: Network, photos: Sequence[Pixels]) -> Image.Image:

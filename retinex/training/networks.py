@@ -16,6 +16,8 @@ from torch.nn import functional
 from retinex.experiments import Experiment, Upsampling
 
 CHANNELS = 64
+STRIDE = 8
+"""Shifts by multiples of this commute with Enhance-Net and PlusNet."""
 
 
 class Decomposition(NamedTuple):
@@ -28,14 +30,14 @@ class Decomposition(NamedTuple):
 
 
 class RetinexStages(NamedTuple):
-    """All that RetinexNet makes of a dark photo."""
+    """All that RetinexNet, or PlusNet, makes of a dark photo."""
 
     reflectance: Tensor
     """R, (b, 3, h, w) in [0, 1]."""
     illumination: Tensor
     """I, (b, 1, h, w) in [0, 1]."""
     enhanced_illumination: Tensor
-    """Î, (b, 1, h, w), not clamped: Enhance-Net ends in a plain convolution."""
+    """Î, (b, 1, h, w); Enhance-Net's isn't clamped, as it ends in a plain convolution."""
     output: Tensor
     """R · Î, (b, 3, h, w), not clamped."""
 

@@ -41,8 +41,9 @@ from retinex.stages import COMPUTED_STAGES
 from retinex.thumbnail import THUMBNAIL_SIZE
 from retinex.training.build import Network
 from retinex.training.checkpoints import Facts, write_atomically
-from retinex.training.plus_network import STRIDE, PlusNet
-from retinex.training.portable import PortablePlusNet, PortableRetinexNet, build_portable
+from retinex.training.networks import STRIDE
+from retinex.training.plus_network import PlusNet
+from retinex.training.portable import build_portable, run_portable
 from retinex.training.rewrites import rewrite
 
 OPSET = 18
@@ -208,19 +209,3 @@ def largest_activation(net: Network, images: Iterable[Pixels]) -> float:
     for image in images:
         run_portable(module, image)
     return torch.stack(largest).max().item()  # which keeps NaN, as Python's doesn't
-
-
-@torch.inference_mode()
-def run_in_torch(net: Network, image: Pixels) -> list[Pixels]:
-    """Compute what the exported file does of `image`, uint8 (b, h, w, 3), where `net` is."""
-    return run_portable(build_portable(net), image)
-
-
-def run_portable(module: PortableRetinexNet | PortablePlusNet, image: Pixels) -> list[Pixels]:
-    """Run `module` on uint8 (b, h, w, 3)."""
-    inputs = [image]
-    if isinstance(module, PortablePlusNet):
-        inputs.append(np.empty((0, THUMBNAIL_SIZE, THUMBNAIL_SIZE, 3), np.uint8))
-    device = next(module.parameters()).device
-    outputs = module(*(torch.tensor(pixels, device=device) for pixels in inputs))
-    return [output.cpu().numpy() for output in outputs]

@@ -13,14 +13,19 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from retinex.thumbnail import THUMBNAIL_SIZE
-from retinex.training.networks import OutputConv, RetinexStages, conv3x3, crop_to, initialise
+from retinex.training.networks import (
+    STRIDE,
+    OutputConv,
+    RetinexStages,
+    conv3x3,
+    crop_to,
+    initialise,
+)
 
 HALF, QUARTER, EIGHTH = 32, 64, 96
 """Channels of the feature maps at a half, a quarter and an eighth of the photo's size."""
 CONTEXT = 128
 """Length of the vector that describes the whole photo."""
-STRIDE = 8
-"""Photos are padded to multiples of this; shifts by it commute with the network."""
 MIDDLE_GRAY = 0.4
 """Mean that photos are brought to before the network sees them."""
 DARKEST_MEAN = 0.01

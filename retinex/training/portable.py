@@ -4,9 +4,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from retinex.photo import Pixels
 from retinex.training.build import Network
-from retinex.training.networks import Decomposition, RetinexNet, RetinexStages
-from retinex.training.plus_network import STRIDE, PlusNet, shrink
+from retinex.training.networks import STRIDE, Decomposition, RetinexNet, RetinexStages
+from retinex.training.plus_network import PlusNet, shrink
 
 BORDER = 8
 """Pixels around the photo that the networks see but that aren't part of the result, at least.
@@ -47,16 +48,18 @@ class PortablePlusNet(nn.Module):
         super().__init__()
         self.net = net
 
-    def forward(self, image: Tensor, thumbnail: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, image: Tensor, thumbnail: Tensor | None = None) -> tuple[Tensor, ...]:
         """Enhance `image`, uint8 (b, h, w, 3).
 
         Args:
-            thumbnail: uint8 (b, 64, 64, 3) of the photos `image` is a tile of, or (0, 64, 64, 3) if
-                it is the whole.
+            thumbnail: uint8 (b, 64, 64, 3) of the photos `image` is a tile of; none, or
+                (0, 64, 64, 3) as in an ONNX file, if it is the whole.
         """
         height, width = image.shape[1], image.shape[2]
-        # Whichever comes first is used: no condition is needed.
-        thumbnails = torch.cat([thumbnail, make_thumbnail(image)])[: image.shape[0]]
+        thumbnails = make_thumbnail(image)
+        if thumbnail is not None:
+            # Whichever comes first is used: an ONNX file needs no condition.
+            thumbnails = torch.cat([thumbnail, thumbnails])[: image.shape[0]]
         stages = self.net(add_border(to_photo(image), PLUS_BORDER), to_photo(thumbnails))
         return tuple(to_image(crop_border(stage, height, width, PLUS_BORDER)) for stage in stages)
 
@@ -64,6 +67,18 @@ class PortablePlusNet(nn.Module):
 def build_portable(net: Network) -> PortableRetinexNet | PortablePlusNet:
     """Wrap a network so that it takes and gives what an ONNX file does."""
     return PortablePlusNet(net) if isinstance(net, PlusNet) else PortableRetinexNet(net)
+
+
+@torch.inference_mode()
+def run_in_torch(net: Network, image: Pixels) -> list[Pixels]:
+    """Compute what an ONNX file does of `image`, uint8 (b, h, w, 3), where `net` is."""
+    return run_portable(build_portable(net), image)
+
+
+def run_portable(module: PortableRetinexNet | PortablePlusNet, image: Pixels) -> list[Pixels]:
+    """Run `module` on uint8 (b, h, w, 3)."""
+    outputs = module(torch.tensor(image, device=next(module.parameters()).device))
+    return [output.cpu().numpy() for output in outputs]
 
 
 def to_photo(image: Tensor) -> Tensor:

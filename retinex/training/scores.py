@@ -7,7 +7,7 @@ import numpy as np
 from retinex.metrics import psnr, psnr_gt_mean, ssim
 from retinex.photo import Pixels
 from retinex.training.build import Network
-from retinex.training.onnx_export import run_in_torch
+from retinex.training.portable import run_in_torch
 
 
 def score(net: Network, pairs: Iterable[tuple[Pixels, Pixels]]) -> dict[str, float]:

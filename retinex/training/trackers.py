@@ -4,7 +4,7 @@ import importlib
 import secrets
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -25,8 +25,8 @@ class TrackerError(RuntimeError):
     """A tracker can't be used; the message says how to install it."""
 
 
-class Tracker(Protocol):
-    """Where the numbers and pictures of a run go."""
+class Tracker:
+    """Where the numbers and pictures of a run go: this one records nothing."""
 
     def log(self, numbers: dict[str, float], step: int) -> None:
         """Record the numbers of one epoch."""
@@ -52,7 +52,7 @@ def start_tracker(
     try:
         match name:
             case TrackerName.NONE:
-                return NoTracker()
+                return Tracker()
             case TrackerName.TENSORBOARD:
                 return TensorBoardTracker(folder / "tensorboard", done)
             case TrackerName.TRACKIO | TrackerName.WANDB:
@@ -70,20 +70,7 @@ def name_of(run: str, folder: Path) -> str:
     return file.read_text()
 
 
-class NoTracker:
-    """Records nothing."""
-
-    def log(self, numbers: dict[str, float], step: int) -> None:
-        """Do nothing."""
-
-    def log_image(self, name: str, path: Path, step: int) -> None:
-        """Do nothing."""
-
-    def finish(self) -> None:
-        """Do nothing."""
-
-
-class WandbTracker:
+class WandbTracker(Tracker):
     """Records to wandb, or to trackio, which has the same interface."""
 
     def __init__(self, name: TrackerName, run: str, folder: Path, settings: dict[str, Any]) -> None:
@@ -105,7 +92,7 @@ class WandbTracker:
         self._module.finish()
 
 
-class TensorBoardTracker:
+class TensorBoardTracker(Tracker):
     """Records event files for TensorBoard."""
 
     def __init__(self, folder: Path, done: int) -> None:
