@@ -59,9 +59,9 @@ from retinex.demo_page import (
     unchanged,
 )
 from retinex.demo_results import Results, View, delete_results, keep_on_disk
-from retinex.device import usable_cores
 from retinex.experiments import GROUPS
 from retinex.inference import DEFAULT_EXPERIMENT, MODELS_FOLDER
+from retinex.machine import usable_cores
 from retinex.quick_gradio import gr, gradio_mcp, without_servers
 
 ROOT = Path(__file__).parent

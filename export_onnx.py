@@ -40,15 +40,19 @@ def main() -> None:
     try:
         check_experiments(paths)
         print(f"{'file':44} largest difference to PyTorch (of 255)")
-        failed = False
+        failed = []
         for path in paths:
             file, difference = export(path, args.out, args.fp16, tolerance)
-            failed |= difference > tolerance
+            if difference > tolerance:
+                failed.append(str(file))
             print(f"{file!s:44} {difference}", flush=True)
-    except CheckpointError as error:
+    except (CheckpointError, OSError) as error:
         raise SystemExit(f"export_onnx.py: {error}") from error
     if failed:
-        raise SystemExit("export_onnx.py: an ONNX file computes something else than PyTorch")
+        raise SystemExit(
+            f"export_onnx.py: {', '.join(failed)} would compute something else than PyTorch and "
+            "wasn't written"
+        )
 
 
 def check_experiments(paths: Sequence[Path]) -> None:

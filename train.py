@@ -7,6 +7,7 @@ of random crops, a validation, a line in log.csv and a state to resume from; rel
 import argparse
 import csv
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -17,8 +18,9 @@ import torch
 from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
-from retinex.datasets import DatasetError
+from retinex.datasets import DatasetError, name_dataset
 from retinex.experiments import Experiment
+from retinex.machine import usable_cores
 from retinex.training.arguments import parse_arguments
 from retinex.training.averaging import average_weights
 from retinex.training.build import Network, build_network
@@ -39,6 +41,7 @@ from retinex.training.memory import keep_freed_memory
 from retinex.training.networks import RetinexNet
 from retinex.training.pairs import (
     Batch,
+    Crops,
     Pair,
     Variety,
     central_crop,
@@ -147,10 +150,15 @@ def main() -> None:
     """Train the experiment the command line asks for."""
     args = parse_arguments()
     keep_freed_memory()
+    torch.set_num_threads(usable_cores())  # PyTorch doesn't know of containers' limits
     try:
         train(args)
     except (CheckpointError, DatasetError, DivergedError, TrackerError) as error:
         raise SystemExit(f"train.py: {error}") from error
+    except OSError as error:
+        raise SystemExit(
+            f"train.py: {error}; once that is mended, --resume continues after the last epoch"
+        ) from error
     except KeyboardInterrupt as error:
         raise SystemExit(
             "train.py: interrupted; --resume continues after the last epoch"
@@ -236,6 +244,7 @@ def start_run(args: argparse.Namespace, saved: dict[str, Any] | None) -> Run:
     )
     if saved is not None:
         restore(run, saved)
+    write_log(run)  # what can't be written should fail now, not after an epoch
     return run
 
 
@@ -243,10 +252,10 @@ def check_settings(folder: Path, settings: dict[str, Any], before: dict[str, Any
     """Raise `CheckpointError` if a run would be resumed with other settings than `before`."""
     # Those of an earlier release may lack some.
     changed = [name for name in settings if name in before and settings[name] != before[name]]
-    if changed == ["held_out"]:
+    if changed and set(changed) <= {"held_out", "pairs"}:
         raise CheckpointError(
-            f"{folder} was started with other photos: some of those held out for validation then "
-            "aren't now; put them back or begin anew with another --out"
+            f"{folder} was started with other photos, {before['pairs']} in all: put them back or "
+            "begin anew with another --out"
         )
     if changed:
         former = ", ".join(f"{name} {before[name]}" for name in changed if name != "held_out")
@@ -300,7 +309,7 @@ def settings_of(args: argparse.Namespace) -> dict[str, Any]:
         if name == "experiment":
             settings[name] = value.name
         elif name in {"data", "photos"}:
-            settings[name] = [path.name for path in value]
+            settings[name] = [name_dataset(path) for path in value]
         elif name in {"decom", "start"}:
             settings[name] = value and value.name
         elif name not in NO_INFLUENCE:
@@ -399,10 +408,14 @@ def score_photos(run: Run) -> dict[str, float]:
     """Score the 8-bit outputs of whole photos held out; nothing if there are none."""
     if not run.validation:
         return {}
-    rng = np.random.default_rng(run.args.seed)
-    crops = [central_crop(pair, PHOTO_SIDE, rng) for pair in run.validation]
-    scores = score(run.released, ((crop.low, crop.high) for crop in crops))
+    scores = score(run.released, middles(run, run.validation))
     return {f"val_{name}": value for name, value in scores.items()}
+
+
+def middles(run: Run, pairs: Sequence[Pair]) -> list[Crops]:
+    """Cut photos that are pictured and scored, if they are large, to their middle."""
+    rng = np.random.default_rng(run.args.seed)
+    return [central_crop(pair, PHOTO_SIDE, rng) for pair in pairs]
 
 
 def losses_of(run: Run, net: Network, phase: Phase, batch: Batch) -> Losses:
@@ -416,27 +429,29 @@ def losses_of(run: Run, net: Network, phase: Phase, batch: Batch) -> Losses:
 def record(run: Run, row: dict[str, Any]) -> None:
     """Add one epoch to the log, its file and the tracker."""
     run.log.append(row)
-    write_atomically(run.folder / "log.csv", lambda file: write_csv(file, run.log))
+    write_log(run)
     numbers = {k: v for k, v in row.items() if k not in {"phase", "epoch"}}
     run.tracker.log({f"{row['phase']}/{k}": v for k, v in numbers.items()}, step=len(run.log))
 
 
-def write_csv(file: Path, rows: list[dict[str, Any]]) -> None:
-    """Write the log; losses that a phase doesn't have stay empty, and scores between snapshots."""
-    with file.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, LOG_COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
+def write_log(run: Run) -> None:
+    """Write log.csv; losses that a phase doesn't have stay empty, and scores between snapshots."""
+
+    def write(file: Path) -> None:
+        with file.open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, LOG_COLUMNS)
+            writer.writeheader()
+            writer.writerows(run.log)
+
+    write_atomically(run.folder / "log.csv", write)
 
 
 def store_snapshot(run: Run, phase: Phase, epoch: int) -> None:
     """Keep the weights of this epoch and a grid of what they make of photos, held out or not."""
     name = f"{phase}_{epoch:03d}"
     save_weights(run.folder / "snapshots" / f"{name}.safetensors", run.released, describe(run))
-    rng = np.random.default_rng(run.args.seed)
     pairs = (run.validation or run.training)[:GRID_PHOTOS]
-    photos = [central_crop(pair, PHOTO_SIDE, rng).low for pair in pairs]
-    grid = stage_grid(run.released, photos)
+    grid = stage_grid(run.released, middles(run, pairs))
     path = run.folder / "grids" / f"{name}.png"
     path.parent.mkdir(exist_ok=True)
     grid.save(path)

@@ -20,8 +20,9 @@ from measuring import time_in_turns
 from onnxruntime.quantization import CalibrationDataReader, quantize_static
 
 from retinex import EXPERIMENTS, Device, inference
-from retinex.device import session_options, usable_cores
+from retinex.device import session_options
 from retinex.inference import DEFAULT_EXPERIMENT, MODELS_FOLDER
+from retinex.machine import usable_cores
 from retinex.metrics import psnr
 from retinex.photo import Pixels, open_photo
 

@@ -22,9 +22,9 @@ from measuring import time_in_turns
 from PIL import Image
 
 from retinex import Adjustments, Device, DeviceError, Enhancer, ModelError, adjust, open_photo
-from retinex.device import usable_cores
 from retinex.experiments import EXPERIMENTS, GROUPS
 from retinex.inference import MODELS_FOLDER, CombinedEnhancer
+from retinex.machine import usable_cores
 from retinex.photo import Pixels
 from retinex.training.checkpoints import load_weights
 

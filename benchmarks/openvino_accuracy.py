@@ -24,11 +24,11 @@ from retinex.device import (
     open_model,
     require_all_inputs,
     run_whole,
-    usable_cores,
     why_not_openvino,
 )
 from retinex.experiments import EXPERIMENTS
 from retinex.inference import MODELS_FOLDER
+from retinex.machine import usable_cores
 from retinex.metrics import psnr
 from retinex.photo import Pixels, open_photo
 from retinex.stages import COMPUTED_STAGES

@@ -23,9 +23,10 @@ import torch
 from measuring import time_in_turns
 
 from retinex import Device, DeviceError
-from retinex.device import open_model, run_whole, usable_cores
+from retinex.device import open_model, run_whole
 from retinex.experiments import EXPERIMENTS
 from retinex.inference import MODELS_FOLDER
+from retinex.machine import usable_cores
 from retinex.photo import Pixels
 from retinex.training.precision import cpu_has_bf16
 

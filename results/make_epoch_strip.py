@@ -14,7 +14,8 @@ from retinex import open_photo
 from retinex.contact_sheet import draw_contact_sheet
 from retinex.photo import Pixels
 from retinex.stages import COMPUTED_STAGES
-from retinex.training.checkpoints import load_weights
+from retinex.thumbnail import make_thumbnail
+from retinex.training.checkpoints import CheckpointError, load_weights
 from retinex.training.grids import run_stages
 
 PHOTO = Path(__file__).parent.parent / "examples" / "astronaut.jpg"
@@ -31,7 +32,11 @@ def main() -> None:
     if not snapshots:
         parser.error(f"there are no snapshots in {args.run}")
     args.out.mkdir(parents=True, exist_ok=True)
-    draw_strip(spread(snapshots)).save(args.out / "epochs.webp", quality=75)
+    try:
+        strip = draw_strip(spread(snapshots))
+    except CheckpointError as error:
+        parser.error(str(error))
+    strip.save(args.out / "epochs.webp", quality=75)
 
 
 def phase_and_epoch(snapshot: Path) -> tuple[str, int]:
@@ -58,7 +63,7 @@ def draw_strip(snapshots: list[Path]) -> Image.Image:
 def compute_stages(weights: Path, photo: Pixels) -> list[Pixels]:
     """Run the network of `weights` on the photo."""
     net, *_ = load_weights(weights)
-    return run_stages(net, photo)
+    return run_stages(net, photo, make_thumbnail(photo))
 
 
 if __name__ == "__main__":

@@ -58,8 +58,9 @@ def draw_panel(axes: Axes, panel: Panel) -> None:
             continue
         axes.plot([], [], f"C{number}", label=path.parent.name)
         for kind, style in (("val", "solid"), ("train", "dotted")):
-            epochs = [done + int(row["epoch"]) for row in rows]
-            losses = [float(row[f"{kind}_{panel.loss}"]) for row in rows]
+            drawn = [row for row in rows if row[f"{kind}_{panel.loss}"]]  # nothing held out: none
+            epochs = [done + int(row["epoch"]) for row in drawn]
+            losses = [float(row[f"{kind}_{panel.loss}"]) for row in drawn]
             axes.plot(epochs, losses, f"C{number}", linestyle=style)
         if panel.end_to_end:
             done += len(rows)

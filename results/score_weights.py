@@ -14,10 +14,12 @@ import numpy as np
 from PIL import Image
 from skimage import data
 
+from retinex.datasets import DatasetError, name_dataset
 from retinex.low_light import LowLight, darken
 from retinex.photo import Pixels
-from retinex.training.checkpoints import Facts, load_weights
-from retinex.training.pairs import load_pairs
+from retinex.thumbnail import make_thumbnail
+from retinex.training.checkpoints import CheckpointError, Facts, load_weights
+from retinex.training.pairs import Crops, load_pairs
 from retinex.training.scenes import may_have_seen, names_of, split_by_scene
 from retinex.training.scores import score
 
@@ -28,38 +30,48 @@ SHARES_OF_LIGHT = (1.0, 0.3, 0.1, 0.03, 0.01)
 
 
 def main() -> None:
-    """Print a line for each file."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("weights", type=Path, nargs="+", help=".safetensors files")
     parser.add_argument("--data", type=Path, default=Path("data/lol"), help="(default data/lol)")
     args = parser.parse_args()
-    pairs = load_pairs([args.data])
+    try:
+        score_files(args.weights, args.data)
+    except (CheckpointError, DatasetError) as error:
+        parser.error(str(error))
+
+
+def score_files(files: list[Path], dataset: Path) -> None:
+    """Print a line for each file."""
+    pairs = load_pairs([dataset])
     _, held_out = split_by_scene(pairs, VAL_SHARE, SEED)
     settings = {
         **{"val_share": VAL_SHARE, "seed": SEED, "pairs": len(pairs)},
-        "held_out": names_of(held_out, [args.data]),
+        "held_out": names_of(held_out, [dataset]),
     }
     nets = {}
-    for path in args.weights:
+    for path in files:
         nets[path], _, facts = load_weights(path)
-        check_held_out(path, facts, args.data.name, settings)
+        check_held_out(path, facts, name_dataset(dataset), settings)
     photos = load_photos()
     shares = " ".join(f"{share:7.0%}" for share in SHARES_OF_LIGHT)
     print(f"{len(held_out)} photos held out: PSNR, with the mean, SSIM |{shares}")
     for path, net in nets.items():
-        scores = score(net, [(pair.low, pair.high) for pair in held_out if pair.low is not None])
+        scores = score(
+            net, (whole(pair.low, pair.high) for pair in held_out if pair.low is not None)
+        )
         darkened = [
-            score(net, [(darken_evenly(photo, share), photo) for photo in photos])["psnr_gt_mean"]
+            score(net, (whole(darken_evenly(photo, share), photo) for photo in photos))
             for share in SHARES_OF_LIGHT
         ]
-        shown = " ".join(f"{decibels:7.2f}" for decibels in darkened)
+        shown = " ".join(f"{of_share['psnr_gt_mean']:7.2f}" for of_share in darkened)
         print("{:.2f} {:.2f} {:.3f} |{} {}".format(*scores.values(), shown, path), flush=True)
 
 
 def check_held_out(path: Path, facts: Facts, data: str, settings: dict[str, Any]) -> None:
     """End the program if a network, or one it comes from, may have seen what it is to be scored on.
 
-    Datasets are known by the names of their folders: one trained on no folder `data` can't be
+    Datasets are known by their names: one trained on no folder `data` can't be
     judged.
     """
     if data not in facts["settings"]["data"] or may_have_seen(facts, settings):
@@ -80,6 +92,11 @@ def load_photos() -> list[Pixels]:
         np.asarray(Image.fromarray(photo).resize(size))
         for photo, size in zip(photos, sizes, strict=True)
     ]
+
+
+def whole(low: Pixels, high: Pixels) -> Crops:
+    """Take both photos of a pair whole."""
+    return Crops(low, high, make_thumbnail(low))
 
 
 def darken_evenly(photo: Pixels, share: float) -> Pixels:

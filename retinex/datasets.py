@@ -15,6 +15,8 @@ PHOTO_EXTENSIONS = {
 }
 LOL_TRAINING_FOLDER = "our485"
 LOL_TEST_FOLDER = "eval15"
+PARTS = {LOL_TRAINING_FOLDER, LOL_TEST_FOLDER, "low", "high"}
+"""Folders within datasets."""
 
 
 class DatasetError(ValueError):
@@ -43,6 +45,14 @@ def match_stems(root: Path, part: str) -> list[tuple[Path, Path]]:
     if unmatched:
         raise DatasetError(f"photos without a partner of the same name: {shorten(unmatched)}")
     return [(low[stem], high[stem]) for stem in sorted(low)]
+
+
+def name_dataset(folder: Path) -> str:
+    """Name a dataset alike whichever of its folders is given: "lol" for lol/our485/high, too."""
+    for path in (whole := folder.resolve(), *whole.parents):
+        if path.name not in PARTS:
+            break
+    return path.name
 
 
 def list_photos(folder: Path) -> list[Path]:

@@ -22,14 +22,13 @@ import numpy as np
 import onnxruntime
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidGraph, InvalidProtobuf, NoModel
 
+from retinex.machine import usable_cores
 from retinex.photo import Pixels
 from retinex.thumbnail import make_thumbnail
 
 CUDA_PROVIDER = "CUDAExecutionProvider"
 OPENVINO_PROVIDER = "OpenVINOExecutionProvider"
 CPU_PROVIDER = "CPUExecutionProvider"
-CGROUP_LIMIT = Path("/sys/fs/cgroup/cpu.max")
-"""Where Linux tells a container its processor time in a period, both in microseconds."""
 OPENVINO_PACKAGE = "onnxruntime_ep_openvino"
 
 OPENING = threading.RLock()
@@ -374,15 +373,3 @@ def _create_shared_arena() -> None:
     arena = onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR
     kind = onnxruntime.OrtMemoryInfo("Cpu", arena, 0, onnxruntime.OrtMemType.DEFAULT)
     onnxruntime.create_and_register_allocator(kind, None)
-
-
-def usable_cores() -> int:
-    """Count the cores this process may use, in a container those that it may keep busy."""
-    cores = os.cpu_count() or 1
-    if hasattr(os, "sched_getaffinity"):
-        cores = len(os.sched_getaffinity(0))
-    if CGROUP_LIMIT.exists():
-        quota, period = CGROUP_LIMIT.read_text().split()
-        if quota != "max":
-            return max(1, min(cores, int(quota) // int(period)))
-    return cores

@@ -99,7 +99,7 @@ def test_a_state_cannot_run_code(tmp_path: Path, packed_by_torch: bool) -> None:
 def test_a_broken_state_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "last.pt").write_bytes(content)
 
-    with pytest.raises(CheckpointError, match=r"last\.pt"):
+    with pytest.raises(CheckpointError, match=r"^[^\n]*last\.pt is damaged[^\n]*--start[^\n]*$"):
         load_state(tmp_path / "last.pt")
 
 
@@ -125,6 +125,15 @@ def test_weights_of_another_experiment_are_refused(tmp_path: Path, named: str) -
     (tmp_path / "join.json").write_text(json.dumps(FACTS | {"experiment": named}))
 
     with pytest.raises(CheckpointError, match=named):
+        load_weights(path)
+
+
+@pytest.mark.parametrize("content", ["[]", "null", '{"experiment": ["join"]}'])
+def test_facts_that_name_no_experiment(tmp_path: Path, content: str) -> None:
+    path, _ = saved_net(tmp_path)
+    (tmp_path / "join.json").write_text(content)
+
+    with pytest.raises(CheckpointError, match=r"join\.json names no experiment"):
         load_weights(path)
 
 

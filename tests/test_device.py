@@ -398,19 +398,6 @@ def test_cpu_asked_for_leaves_the_gpu_alone(gpu: pytest.MonkeyPatch) -> None:
     assert FakeCuda.asked == [[CPU_PROVIDER]]
 
 
-@pytest.mark.parametrize(
-    ("limit", "cores"), [("max 100000", 8), ("200000 100000", 2), ("50000 100000", 1)]
-)
-def test_threads_follow_a_containers_limit(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, limit: str, cores: int
-) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
-    monkeypatch.setattr(device, "CGROUP_LIMIT", tmp_path / "cpu.max")
-    assert device.usable_cores() == 8
-    (tmp_path / "cpu.max").write_text(f"{limit}\n")
-    assert device.usable_cores() == cores
-
-
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system has no core affinity")
 def test_threads_follow_the_cores_this_process_may_use() -> None:
     code = (

@@ -150,9 +150,14 @@ def test_a_thumbnail_stands_for_the_whole_photo(exported: dict[str, Exported]) -
     own = session.run(["output"], {"image": image})[0]
     given = session.run(["output"], {"image": image, "thumbnail": thumbnails})[0]
     of_darker = session.run(["output"], {"image": image, "thumbnail": thumbnails // 4})[0]
+    of_one, of_its_copies = (
+        session.run(["output"], {"image": image, "thumbnail": thumbnail})[0]
+        for thumbnail in (thumbnails[:1], thumbnails[:1].repeat(len(image), axis=0))
+    )
 
     assert difference(given, own) <= 1
     assert difference(of_darker, own) > 10
+    np.testing.assert_array_equal(of_one, of_its_copies)
 
 
 @each_structure

@@ -2,6 +2,7 @@ import numpy as np
 from conftest import lively_net
 
 from retinex.experiments import EXPERIMENTS
+from retinex.thumbnail import make_thumbnail
 from retinex.training.grids import run_stages
 
 
@@ -9,9 +10,22 @@ def test_grids_show_no_pale_border() -> None:
     """As the exported form doesn't, while networks by themselves do."""
     gray = np.full((40, 50, 3), 60, np.uint8)
 
-    reflectance, illumination, *_, output = run_stages(lively_net(EXPERIMENTS["join"]), gray)
+    reflectance, illumination, *_, output = run_stages(
+        lively_net(EXPERIMENTS["join"]), gray, make_thumbnail(gray)
+    )
 
     assert [stage.shape for stage in (reflectance, illumination)] == [(40, 50, 3), (40, 50)]
     assert output.shape == gray.shape
     for stage in (reflectance, illumination):
         assert (stage == stage[20, 25]).all()
+
+
+def test_parts_of_photos_are_as_bright_as_in_the_whole() -> None:
+    bright, dark = (np.full((64, 64, 3), value, np.uint8) for value in (230, 40))
+    net = lively_net(EXPERIMENTS["retinex_plus"])
+
+    alone, in_bright = (
+        run_stages(net, dark, make_thumbnail(whole))[-1].astype(int) for whole in (dark, bright)
+    )
+
+    assert abs(alone.mean() - in_bright.mean()) > 2

@@ -230,6 +230,8 @@ def test_switches_choose_the_experiment(arguments: list[str], experiment: str) -
         (["--average", "1"], ["--average"]),
         (["--val_share", "0", "--scheduler", "plateau"], ["plateau", "held out"]),
         (["-m", "join", "--decom", "x.safetensors"], ["--decom", "split"]),
+        (["--decom", "x.safetensors", "--mutual", "1"], ["--decom", "--mutual"]),
+        (["--decom", "x.safetensors", "-dlr", "0.1"], ["--decom", "--decom_lr"]),
         (["-m", "plus", "-rlr", "0.1"], ["--rel_lr", "Enhance-Net"]),
         (["-m", "join", "-i", "-rlr", "0.1"], ["--rel_lr", "Enhance-Net"]),
         (["-m", "plus", "--smoothness", "0"], ["--smoothness", "plus"]),
@@ -364,7 +366,7 @@ def test_weights_stay_where_they_were_if_a_gradient_is_not_finite() -> None:
     losses = {"decom": (weights * 0).sqrt().sum()}
 
     with pytest.raises(DivergedError):
-        take_step(losses, net, torch.optim.Adam([weights]), averaged)
+        take_step(losses, net, torch.torch.optim.Adam([weights]), averaged)
 
     assert weights.equal(before)
     assert averaged.n_averaged == 0
@@ -422,6 +424,16 @@ def test_resuming_with_other_settings_is_refused(trained: Path, changed: tuple[s
         train(trained.parent, *STUDY["join"], *TINY, *changed, "--resume")
 
 
+def test_a_folder_that_cannot_be_written_is_told_of_before_training(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setattr(torch.optim.Adam, "step", lambda *_: pytest.fail("training has begun"))
+
+    with pytest.raises(SystemExit, match=r"train\.py: .*file"):
+        train(project, *STUDY["join"], *TINY, "--out", tmp_path / "file")
+
+
 @pytest.mark.parametrize("part", ["net", "averaged", "schedule", "settings"])
 def test_a_state_of_another_version_is_one_line(trained: Path, tmp_path: Path, part: str) -> None:
     shutil.copytree(trained / "join", tmp_path / "join")
@@ -460,6 +472,9 @@ def test_weights_that_have_seen_what_is_held_out_are_told_of(
     train(trained.parent, *command, "--out", tmp_path / "same")
     assert "may have seen" not in capsys.readouterr().out
     train(trained.parent, *command, "--seed", "1", "--out", tmp_path / "other")
+    assert "may have seen" in capsys.readouterr().out
+    by_another_path = "--data", trained.parent / "data" / "lol" / "our485"
+    train(trained.parent, *command, "--seed", "1", *by_another_path, "--out", tmp_path / "path")
     assert "may have seen" in capsys.readouterr().out
 
     weights = tmp_path / "other" / name / f"{name}.safetensors"
@@ -502,7 +517,7 @@ def test_photos_alone_are_enough(project: Path, tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "join_ignore_enhance"
     facts = load_weights(folder / "join_ignore_enhance.safetensors")[2]
     assert facts["training_pairs"] + facts["validation_pairs"] == 6
-    assert facts["settings"]["photos"] == ["high"]
+    assert facts["settings"]["photos"] == ["lol"]
     assert str(tmp_path.parent) not in str(facts)
 
 

@@ -13,6 +13,7 @@ from retinex.training.schedules import Schedule
 from retinex.training.trackers import TrackerName
 
 SMALLEST_CROP = 2
+LEARNING_RATE = 0.001
 LOSS_WEIGHTS = ("mutual", "invariable", "smoothness")
 """Arguments that weigh L_decom's terms, in the order of `DecomWeights`."""
 HELP_EPILOG = """\
@@ -61,7 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
         "-dlr",
         "--decom_lr",
         type=float,
-        default=0.001,
+        default=None,
         help="Decom-Net's or PlusNet's (default 0.001)",
     )
     add("-rlr", "--rel_lr", type=float, default=None, help="Enhance-Net's (default 0.001)")
@@ -168,6 +169,9 @@ def check_arguments(args: argparse.Namespace) -> None:
         raise ValueError("--scheduler plateau needs scenes held out: a --val_share above 0")
     if args.decom is not None and args.mode is not Mode.SPLIT:
         raise ValueError("--decom goes with --mode split: joint training changes Decom-Net")
+    of_decom = ("decom_lr", *LOSS_WEIGHTS)
+    if args.decom is not None and any(getattr(args, name) is not None for name in of_decom):
+        raise ValueError(f"--{', --'.join(of_decom)} are of Decom-Net's training: not for --decom")
     if args.rel_lr is not None and (args.mode is Mode.PLUS or args.ignore_ienhance):
         raise ValueError("--rel_lr is Enhance-Net's, which this experiment doesn't have")
     if args.mode is Mode.PLUS and any(getattr(args, name) is not None for name in LOSS_WEIGHTS):
@@ -186,8 +190,9 @@ def fill_in_defaults(args: argparse.Namespace) -> None:
     """
     if args.data is None:
         args.data = [] if args.photos else [Path("data/lol")]
-    if args.rel_lr is None:
-        args.rel_lr = 0.001
+    for name in ("decom_lr", "rel_lr"):
+        if getattr(args, name) is None:
+            setattr(args, name, LEARNING_RATE)
     standard = SEPARATE if args.mode is Mode.SPLIT else PAPERS_CODE
     for name, weight in zip(LOSS_WEIGHTS, astuple(standard), strict=True):
         if getattr(args, name) is None:

@@ -55,14 +55,16 @@ def load_state(path: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: the file isn't such a state, or lacks a part of it.
     """
+    advice = "begin anew with another --out, if you like with --start and the newest snapshot"
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        if missing := set(STATE_PARTS) - state.keys():
-            raise ValueError(f"it lacks {', '.join(sorted(missing))}")
-        if not state["random"].keys() >= {"torch", "numpy"}:
-            raise ValueError("it lacks a random generator")
+        missing = set(STATE_PARTS) - state.keys()
+        missing |= {"torch", "numpy"} - state.get("random", {}).keys()
     except Exception as error:  # torch.load raises whatever the bytes lead it to
-        raise CheckpointError(f"{path} isn't the state of a run ({error})") from error
+        # Not in its words, which advise to read the file in a way that can run code.
+        raise CheckpointError(f"{path} is damaged: {advice}") from error
+    if missing:
+        raise CheckpointError(f"{path} lacks {', '.join(sorted(missing))}: {advice}")
     return state
 
 
@@ -93,14 +95,11 @@ def load_weights(path: Path) -> tuple[Network, Experiment, Facts]:
     facts_path = path.with_suffix(".json")
     if not facts_path.is_file():
         raise CheckpointError(f"there is no {facts_path}; train it first with train.py")
-    try:
-        facts: Facts = json.loads(facts_path.read_text())
-    except ValueError as error:
-        raise CheckpointError(f"{facts_path} is damaged: {error}") from error
-    experiment = EXPERIMENTS.get(facts.get("experiment", ""))
+    facts = read_facts(facts_path)
+    experiment = EXPERIMENTS.get(facts["experiment"])
     if experiment is None:
         raise CheckpointError(
-            f"{facts_path} names the experiment {facts.get('experiment')!r}; "
+            f"{facts_path} names the experiment {facts['experiment']!r}; "
             f"known are {', '.join(EXPERIMENTS)}"
         )
     net = build_network(experiment)
@@ -113,6 +112,22 @@ def load_weights(path: Path) -> tuple[Network, Experiment, Facts]:
     except RuntimeError as error:
         raise CheckpointError(f"{path} doesn't fit {experiment.name}: {error}") from error
     return net.eval(), experiment, facts
+
+
+def read_facts(path: Path) -> Facts:
+    """Read the JSON file beside weights.
+
+    Raises:
+        CheckpointError: it is damaged, or names no experiment.
+    """
+    try:
+        facts = json.loads(path.read_text())
+    except ValueError as error:
+        raise CheckpointError(f"{path} is damaged: {error}") from error
+    match facts:
+        case {"experiment": str()}:
+            return dict(facts)
+    raise CheckpointError(f"{path} names no experiment; train.py writes it beside the weights")
 
 
 def load_weights_of(path: Path, experiment: str) -> tuple[Network, Facts]:

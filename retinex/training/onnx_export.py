@@ -7,6 +7,7 @@ input                  uint8                   meaning
 =====================  ======================  =========================================
 image                  [batch, h, w, 3]        a dark photo, RGB
 thumbnail, optional    [batch, 64, 64, 3]      `retinex_plus` alone: the photos `image` is a tile of
+                       or [1, 64, 64, 3]       (the one that all of the batch are of)
 =====================  ======================  =========================================
 output                 uint8                   meaning
 =====================  ======================  =========================================

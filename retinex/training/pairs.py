@@ -9,7 +9,6 @@ Folders it reads:
   every draw.
 """
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -41,6 +40,7 @@ from retinex.low_light import (
     random_tints,
     tint,
 )
+from retinex.machine import usable_memory
 from retinex.photo import Pixels
 from retinex.thumbnail import THUMBNAIL_SIZE, make_thumbnail
 
@@ -144,14 +144,12 @@ def load_pairs(paired: Sequence[Path], photos: Sequence[Path] = ()) -> list[Pair
 
 def check_memory(photos: Iterable[Path]) -> None:
     """Raise `DatasetError` if decoded photos are larger than this machine's memory."""
-    if not hasattr(os, "sysconf"):  # Windows
-        return
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    memory = usable_memory()
     needed = sum(map(_decoded_bytes, photos))
-    if needed > memory:
+    if memory is not None and needed > memory:
         raise DatasetError(
-            f"the photos take {needed / 1e9:.3g} GB once decoded, and this machine has "
-            f"{memory / 1e9:.3g} GB: make them smaller or train on fewer of them"
+            f"the photos take {needed / 1e9:.3g} GB once decoded, and there are only "
+            f"{memory / 1e9:.3g} GB of memory: make them smaller or train on fewer of them"
         )
 
 

@@ -52,15 +52,17 @@ class PortablePlusNet(nn.Module):
         """Enhance `image`, uint8 (b, h, w, 3).
 
         Args:
-            thumbnail: uint8 (b, 64, 64, 3) of the photos `image` is a tile of; none, or
-                (0, 64, 64, 3) as in an ONNX file, if it is the whole.
+            thumbnail: uint8 (b, 64, 64, 3) of the photos `image` is a tile of, or (1, 64, 64, 3) of
+                the photo that all are of; none, or (0, 64, 64, 3) as in an ONNX file, if it is the
+                whole.
         """
-        height, width = image.shape[1], image.shape[2]
-        thumbnails = make_thumbnail(image)
+        batch, height, width = image.shape[:3]
+        thumbnails = to_photo(make_thumbnail(image))
         if thumbnail is not None:
-            # Whichever comes first is used: an ONNX file needs no condition.
-            thumbnails = torch.cat([thumbnail, thumbnails])[: image.shape[0]]
-        stages = self.net(add_border(to_photo(image), PLUS_BORDER), to_photo(thumbnails))
+            # Whichever come first are used: an ONNX file needs no condition.
+            given = to_photo(thumbnail).repeat(batch, 1, 1, 1)
+            thumbnails = torch.cat([given, thumbnails])[:batch]
+        stages = self.net(add_border(to_photo(image), PLUS_BORDER), thumbnails)
         return tuple(to_image(crop_border(stage, height, width, PLUS_BORDER)) for stage in stages)
 
 
@@ -70,14 +72,25 @@ def build_portable(net: Network) -> PortableRetinexNet | PortablePlusNet:
 
 
 @torch.inference_mode()
-def run_in_torch(net: Network, image: Pixels) -> list[Pixels]:
-    """Compute what an ONNX file does of `image`, uint8 (b, h, w, 3), where `net` is."""
-    return run_portable(build_portable(net), image)
+def run_in_torch(net: Network, image: Pixels, thumbnail: Pixels | None = None) -> list[Pixels]:
+    """Compute what an ONNX file does, where `net` is.
+
+    Args:
+        image: uint8 (b, h, w, 3).
+        thumbnail: uint8 (b, 64, 64, 3) of the photos it is part of; None if it is the whole.
+    """
+    return run_portable(build_portable(net), image, thumbnail)
 
 
-def run_portable(module: PortableRetinexNet | PortablePlusNet, image: Pixels) -> list[Pixels]:
-    """Run `module` on uint8 (b, h, w, 3)."""
-    outputs = module(torch.tensor(image, device=next(module.parameters()).device))
+def run_portable(
+    module: PortableRetinexNet | PortablePlusNet, image: Pixels, thumbnail: Pixels | None = None
+) -> list[Pixels]:
+    """Run `module` as `run_in_torch` does; only PlusNet's uses the thumbnail."""
+    inputs = [image]
+    if thumbnail is not None and isinstance(module, PortablePlusNet):
+        inputs.append(thumbnail)
+    device = next(module.parameters()).device
+    outputs = module(*(torch.tensor(pixels, device=device) for pixels in inputs))
     return [output.cpu().numpy() for output in outputs]
 
 

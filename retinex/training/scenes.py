@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from retinex.datasets import DatasetError
+from retinex.datasets import DatasetError, name_dataset
 from retinex.photo import Pixels
 from retinex.training.checkpoints import Facts
 from retinex.training.pairs import Pair
@@ -98,7 +98,8 @@ def split_by_scene(
     scenes = group_scenes(pairs)
     if len(scenes) < 2:
         raise DatasetError(
-            f"the {len(pairs)} training pair(s) show a single scene; validation needs another one"
+            f"the {len(pairs)} training pair(s) show a single scene; validation needs another one, "
+            "or --val_share 0, which does without"
         )
     order = np.random.default_rng(seed).permutation(len(scenes)).tolist()
     held_out = min(max(1, round(validation_share * len(scenes))), len(scenes) - 1)
@@ -108,7 +109,7 @@ def split_by_scene(
 
 
 def names_of(pairs: Iterable[Pair], folders: Sequence[Path]) -> list[str]:
-    """Name pairs as on any machine, sorted: "lol/179", of the dataset's folder and the stem.
+    """Name pairs as on any machine, sorted: "lol/179", of the dataset and the stem.
 
     Args:
         folders: what the pairs were loaded from.
@@ -116,7 +117,7 @@ def names_of(pairs: Iterable[Pair], folders: Sequence[Path]) -> list[str]:
     names = []
     for path in (Path(pair.name) for pair in pairs):
         folder = next(folder for folder in folders if folder in path.parents)
-        names.append(f"{folder.name}/{path.stem}")
+        names.append(f"{name_dataset(folder)}/{path.stem}")
     return sorted(names)
 
 

@@ -5,21 +5,21 @@ from collections.abc import Iterable
 import numpy as np
 
 from retinex.metrics import psnr, psnr_gt_mean, ssim
-from retinex.photo import Pixels
 from retinex.training.build import Network
+from retinex.training.pairs import Crops
 from retinex.training.portable import run_in_torch
 
 
-def score(net: Network, pairs: Iterable[tuple[Pixels, Pixels]]) -> dict[str, float]:
+def score(net: Network, photos: Iterable[Crops]) -> dict[str, float]:
     """Return the means of "psnr", "psnr_gt_mean" and "ssim" of what users would get.
 
     Args:
         net: is run where it is, in float32.
-        pairs: dark photos and the same in normal light, (h, w, 3) uint8; at least one.
+        photos: whole ones, or parts of photos; at least one.
     """
     scores = []
-    for dark, normal in pairs:
-        (output,) = run_in_torch(net, dark[None])[-1]
-        scores.append([measure(output, normal) for measure in (psnr, psnr_gt_mean, ssim)])
+    for photo in photos:
+        (output,) = run_in_torch(net, photo.low[None], photo.thumbnail[None])[-1]
+        scores.append([measure(output, photo.high) for measure in (psnr, psnr_gt_mean, ssim)])
     means = np.mean(scores, axis=0).tolist()
     return dict(zip(("psnr", "psnr_gt_mean", "ssim"), means, strict=True))
