@@ -345,16 +345,16 @@ def run_experiments(page: Page, results: Results, settings: Settings) -> Iterato
         yield {**show(page, results), **status}
         try:
             enhancements = run_networks(names, results.photo, settings, report)
+            if results.stopped:
+                break
+            add_enhancements(results, enhancements)
+            del enhancements  # else they would fill memory during the next run
         except RunStoppedError:
             break
-        except Exception:  # no GPU left on ZeroGPU, for one; gradio tells the visitor
+        except Exception:  # no GPU left on ZeroGPU, or a full disk; gradio tells the visitor
             yield end_run(page, results, settings)
             results.stopped = True
             raise
-        if results.stopped:
-            break
-        add_enhancements(results, enhancements)
-        del enhancements  # else they would fill memory during the next run
     yield end_run(page, results, settings)
 
 

@@ -1,9 +1,10 @@
 """Many photos, files and folders of them, to files of the same names in another folder."""
 
+import os
 import tempfile
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -147,13 +148,24 @@ def _list_files(root: Path, out: Path) -> Iterable[Path]:
         raise BatchError(f"there is no file or folder {root}")
     if out.resolve() == root.resolve():
         raise BatchError(f"--out is the folder {root} itself; choose another one")
-    files = [file for file in root.rglob("*") if file.is_file() or file.is_symlink()]
+    files = [path for path in _walk(root) if path.is_file() or path.is_symlink()]
     results = out.resolve()
     if not results.is_relative_to(root.resolve()):
         return files
     return [
         file for file in files if not (file.exists() and file.resolve().is_relative_to(results))
     ]
+
+
+def _walk(root: Path) -> Iterator[Path]:
+    """List all that is below a folder, but not in linked ones; what can't be listed is an error."""
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for folder, folders, files in os.walk(root, onerror=refuse):
+        for name in (*folders, *files):
+            yield Path(folder, name)
 
 
 def _why_left_alone(file: Path, name: Path) -> str:

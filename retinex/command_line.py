@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TypeAlias
 
@@ -47,6 +48,9 @@ settings choose another --out, or add --overwrite, which begins with the first p
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code: 0, or 1 if a photo failed."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # Windows can't write every letter into a file
     args = build_parser().parse_args(arguments)
     try:
         with _end_on_sigterm():
@@ -79,7 +83,9 @@ def run_evaluate(args: argparse.Namespace) -> int:
     scores = []
     adjustments = Adjustments(denoise=args.denoise)
     results = evaluation.evaluate(pairs, enhancers, measures, adjustments)
-    out = args.out or choose_evaluation_folder(args.folder, args.models, args.denoise)
+    out = args.out or choose_evaluation_folder(
+        args.folder, args.models, args.experiment, args.denoise
+    )
     check_writable(out)
     try:
         for result in tqdm(results, "evaluate", len(pairs) * len(enhancers), unit="photo"):
@@ -100,11 +106,15 @@ def run_evaluate(args: argparse.Namespace) -> int:
     return 0
 
 
-def choose_evaluation_folder(pairs: Path, models: Path, denoise: float) -> Path:
-    """Choose where an evaluation is written unless --out says."""
+def choose_evaluation_folder(
+    pairs: Path, models: Path, experiments: Sequence[str], denoise: float
+) -> Path:
+    """Choose where an evaluation is written unless --out says: none takes another kind's place."""
     folder = EVALUATION_FOLDER / pairs.resolve().name
     if models.resolve() != MODELS_FOLDER.resolve():
         folder /= models.resolve().name
+    if experiments:
+        folder /= "-".join(experiments)
     return folder / f"denoised_{denoise:g}" if denoise else folder
 
 
@@ -222,7 +232,7 @@ def _add_evaluate(commands: Commands) -> None:
         "--out",
         type=Path,
         help="folder to write to (default evaluation/<name of FOLDER>; in it <name of MODELS>, if "
-        "--models is given, and denoised_<D> with --denoise D)",
+        "--models is given, names of experiments that are, and denoised_<D> with --denoise D)",
     )
     _add_share(
         parser,

@@ -1,5 +1,6 @@
 """The enhancements of one photo as files: kept for a visitor, or packed to take home."""
 
+import os
 import shutil
 import tempfile
 import threading
@@ -219,8 +220,11 @@ def save_stages(enhancement: Enhancement, files: Mapping[Stage, Path]) -> None:
 def keep_on_disk(pixels: Pixels, folder: Path) -> Pixels:
     """Write pixels into a file below `folder` that takes the place of memory where that is short.
 
-    A server remembers the photos of many visitors.
+    A server remembers the photos of many visitors. Not on Windows, which doesn't delete a file as
+    long as it stands for memory.
     """
+    if os.name == "nt":
+        return pixels
     with tempfile.NamedTemporaryFile(dir=folder, suffix=".npy", delete=False) as file:
         np.save(file, pixels)
     mapped: Pixels = np.load(file.name, mmap_mode="r")

@@ -200,10 +200,13 @@ def run_into(
     A device copies straight to and from these arrays, which the tiles of a photo can share.
     """
     binding = session.io_binding()
-    for name, pixels in inputs.items():
-        # Not bind_cpu_input, which doesn't know optional inputs.
-        value = onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(pixels))
-        binding.bind_ortvalue_input(name, value)
+    # Some versions of onnxruntime don't hold what is bound: this does until the networks have run.
+    bound = {
+        name: onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(pixels))
+        for name, pixels in inputs.items()
+    }
+    for name, value in bound.items():
+        binding.bind_ortvalue_input(name, value)  # bind_cpu_input doesn't know optional inputs
     for name, pixels in outputs.items():
         binding.bind_output(name, "cpu", 0, np.uint8, pixels.shape, pixels.ctypes.data)
     session.run_with_iobinding(binding)

@@ -6,7 +6,7 @@ import re
 import struct
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,6 @@ from PIL import (
     ImageCms,
     ImageOps,
     PngImagePlugin,
-    TiffTags,
     UnidentifiedImageError,
 )
 from PIL.TiffImagePlugin import TiffImageFile
@@ -48,7 +47,8 @@ with suppress(ImportError):
 Pixels = NDArray[np.uint8]
 """An image in memory: (height, width, 3) RGB or (height, width) gray, uint8."""
 
-PhotoSource = str | Path | bytes | IO[bytes] | Image.Image | NDArray[np.uint8] | NDArray[np.uint16]
+Bytes = bytes | bytearray | memoryview
+PhotoSource = str | Path | Bytes | IO[bytes] | Image.Image | Pixels | NDArray[np.uint16]
 """What `open_photo` takes: a path, a file's bytes, an open file, a Pillow image or an array."""
 
 LUMA = (0.299, 0.587, 0.114)
@@ -61,6 +61,8 @@ FORMAT_OPTIONS: dict[str, dict[str, Any]] = {
     "WEBP": {"quality": 95},
 }
 
+SIXTEEN_BIT_WHITE = 65535
+BITS_PER_SAMPLE = ExifTags.Base.BitsPerSample
 BLOCK_ROWS = 256
 """Rows computed at a time, so that large photos need floats for a part of them only."""
 
@@ -101,6 +103,8 @@ TIFF_EXIF_TAGS = (
     ExifTags.Base.XPSubject,
 )
 """Those of the main block that describe the photo, not its file's layout."""
+EXIF_BLOCKS = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
+"""Those within the main one."""
 
 
 class PhotoError(ValueError):
@@ -138,11 +142,14 @@ def open_photo(source: PhotoSource, max_pixels: int | None = None) -> Photo:
         PhotoError: not a readable picture, a camera's raw file, or more than `max_pixels` pixels.
         FileNotFoundError, IsADirectoryError, PermissionError: `source` is a path without a file
             that may be read.
+        TypeError: `source` is none of the kinds above.
     """
     if isinstance(source, np.ndarray):
         return _photo_from_array(source, max_pixels)
     name = source if isinstance(source, str | Path) else "this file"
-    file = io.BytesIO(source) if isinstance(source, bytes) else source
+    file = io.BytesIO(source) if isinstance(source, Bytes) else source
+    if not (isinstance(file, str | Path | Image.Image) or hasattr(file, "read")):
+        raise TypeError(f"{type(file).__name__} is no photo: pass a path, bytes, file or array")
     try:
         if isinstance(file, Image.Image):
             return _photo_from_image(file, name, max_pixels)
@@ -193,12 +200,14 @@ def _explain(error: Exception, name: str | Path) -> str:
         remedy = "It seems damaged: try its original, or save it anew in another program."
         return f"{name} can't be read as a photo ({detail}). {remedy}"
     remedy = "Use a JPEG, PNG, TIFF or WebP file."
+    if Path(name).suffix.lower() in {".tif", ".tiff"}:
+        remedy = "Save it anew with 8 or 16 bits a channel: not all kinds of TIFF can be read."
     if Path(name).suffix.lower() in HEIC_EXTENSIONS - Image.registered_extensions().keys():
         remedy = "For iPhones' photos, `pip install pillow-heif` first."
     return f"{name} can't be read as a photo. {remedy}"
 
 
-def _fit_exif(photo: Photo, file_format: str) -> bytes:
+def _fit_exif(photo: Photo, file_format: str) -> bytes | Image.Exif:
     """Take out of EXIF data what a file of this format has no place for; add XMP to a TIFF's."""
     match file_format:
         case "JPEG":
@@ -210,7 +219,11 @@ def _fit_exif(photo: Photo, file_format: str) -> bytes:
             _keep_text(described)
             if photo.xmp:
                 described[ExifTags.Base.XMLPacket] = photo.xmp
-            return described.tobytes()
+            # Not its bytes: Pillow would read them, and lose the accents again.
+            exif = Image.Exif()
+            exif.load(described.tobytes())
+            _keep_text(exif)
+            return exif
     return photo.exif
 
 
@@ -257,7 +270,7 @@ def _photo_from_array(pixels: NDArray[np.uint8] | NDArray[np.uint16], limit: int
             "(height, width, 3) RGB or (height, width, 4) RGBA"
         )
     _check_size(pixels.shape[1], pixels.shape[0], limit)
-    if pixels.dtype not in (np.uint8, np.uint16):
+    if pixels.dtype.newbyteorder("=") not in (np.uint8, np.uint16):
         raise PhotoError(f"an array of {pixels.dtype} is no photo: pass uint8 or uint16 values")
     eight_bit = _to_eight_bit(pixels)
     # A copy: the caller may go on to change the array.
@@ -271,6 +284,7 @@ def _photo_from_image(image: Image.Image, name: str | Path, limit: int | None) -
         raise PhotoError(f"{name} is a camera's raw file. Develop it to a JPEG or TIFF file first.")
     _check_size(image.width, image.height, limit)
     image.load()
+    white = _white(image)
     image, exif = _turn_upright(image)
     xmp = _read_xmp(image)
     icc_profile: bytes | None = image.info.get("icc_profile")
@@ -280,7 +294,7 @@ def _photo_from_image(image: Image.Image, name: str | Path, limit: int | None) -
     if deep or image.mode in {"CMYK", "L", "LA"}:
         icc_profile = None  # describes ink or gray, not the RGB values made of them below
     if deep:
-        image = Image.fromarray(_to_eight_bit(np.asarray(image)))
+        image = Image.fromarray(_to_eight_bit(np.asarray(image), white))
     if not image.has_transparency_data:
         return Photo(np.asarray(image.convert("RGB")), None, exif, icc_profile, xmp)
     rgba = np.asarray(image.convert("RGBA"))
@@ -311,9 +325,7 @@ def _turn_upright(image: Image.Image) -> tuple[Image.Image, bytes]:
 
 def _drop_former_size(exif: Image.Exif, size: tuple[int, int]) -> None:
     """Take the width and height out of EXIF data if they aren't those of the upright picture."""
-    tags = exif.get(ExifTags.IFD.Exif, {})
-    if not isinstance(tags, dict):  # a place in the file
-        tags = exif.get_ifd(ExifTags.IFD.Exif)
+    tags = _block(exif, ExifTags.IFD.Exif)
     width, height = ExifTags.Base.ExifImageWidth, ExifTags.Base.ExifImageHeight
     if (tags.get(width), tags.get(height)) != size:
         tags.pop(width, None)
@@ -331,18 +343,33 @@ def _turn_by_orientation_alone(image: Image.Image) -> Image.Image:
         return plain
 
 
+class _Text(str):
+    """Text of EXIF data that Pillow writes as it read it, not with "?" for all but ASCII."""
+
+    def encode(self, *_: str) -> bytes:
+        """Return the bytes that the text was read from."""
+        return super().encode("latin-1", "replace")
+
+
 def _keep_text(exif: Image.Exif) -> None:
-    """Turn text into the bytes it was read from: Pillow writes "?" for all that isn't ASCII."""
-    for tag, value in list(exif.items()):
-        if isinstance(value, str) and TiffTags.lookup(tag).type == TiffTags.ASCII:
-            exif[tag] = value.encode("latin-1", "replace")
+    """Let no text of any block lose its accents when it is written."""
+    for block in (exif, *(_block(exif, ifd) for ifd in EXIF_BLOCKS)):
+        for tag, value in list(block.items()):
+            if isinstance(value, str):
+                block[tag] = _Text(value)
+
+
+def _block(exif: Image.Exif, ifd: int) -> MutableMapping[int, Any]:
+    """Return a block within EXIF data; empty if there is none."""
+    block = exif.get(ifd, {})
+    return block if isinstance(block, dict) else exif.get_ifd(ifd)  # else a place in the file
 
 
 def _without_layout(tags: Image.Exif) -> Image.Exif:
     """Take what describes the photo; other tags describe a file's layout, not that of its copy."""
     exif = Image.Exif()
     exif.update({tag: tags[tag] for tag in TIFF_EXIF_TAGS if tag in tags})
-    for ifd in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
+    for ifd in EXIF_BLOCKS:
         if ifd in tags:
             exif[ifd] = dict(tags.get_ifd(ifd))
             exif[ifd].pop(ExifTags.IFD.Interop, None)  # a place in the former file
@@ -360,11 +387,18 @@ def _cmyk_to_srgb(image: Image.Image, icc_profile: bytes) -> Image.Image:
     return converted
 
 
-def _to_eight_bit(pixels: NDArray[np.generic]) -> Pixels:
-    """Scale uint16 (also when held in int32) from 0…65535 and floats from [0, 1] to 0…255."""
+def _white(image: Image.Image) -> int:
+    """Return white of an image of more than 8 bits; Pillow leaves 12 of a TIFF file as they are."""
+    twelve = isinstance(image, TiffImageFile) and image.tag_v2.get(BITS_PER_SAMPLE) == (12,)
+    return 2**12 - 1 if twelve else SIXTEEN_BIT_WHITE
+
+
+def _to_eight_bit(pixels: NDArray[np.generic], white: float = SIXTEEN_BIT_WHITE) -> Pixels:
+    """Scale integers from 0…`white` and floats from [0, 1] to 0…255."""
     if pixels.dtype == np.uint8:
         return pixels.astype(np.uint8, copy=False)
-    white = 1.0 if np.issubdtype(pixels.dtype, np.floating) else 65535.0
+    if np.issubdtype(pixels.dtype, np.floating):
+        white = 1.0
     eight_bit = np.empty(pixels.shape, np.uint8)
     for rows in split_rows(len(pixels)):
         in_floats = pixels[rows].astype(np.float64)

@@ -1,8 +1,10 @@
+import os
 import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -362,6 +364,35 @@ def test_shards_are_the_same_whatever_is_done_already(tmp_path: Path) -> None:
     for shard in ("2/2", "1/2"):
         enhance(tmp_path / "night", "--out", out, "--shard", shard)
         assert len(files(out)) == {"2/2": 2, "1/2": 5}[shard]
+
+
+def test_a_folder_that_cannot_be_listed_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "night" / "locked" / "a.png")
+    list_folder = os.scandir
+
+    def list_unless_locked(path: str) -> Any:
+        if Path(path).name == "locked":
+            raise PermissionError(13, "Permission denied", path)
+        return list_folder(path)
+
+    monkeypatch.setattr(os, "scandir", list_unless_locked)
+    with pytest.raises(SystemExit, match="locked"):
+        enhance(tmp_path / "night", "--out", tmp_path / "bright")
+
+
+def test_letters_that_the_output_does_not_know_stop_nothing(tmp_path: Path) -> None:
+    """As of Windows, where output goes into a file in the letters of the country."""
+    write(tmp_path / "a.png")
+    done = subprocess.run(
+        [sys.executable, "-m", "retinex", "enhance", "a.png", "--out", "яркие"],
+        cwd=tmp_path,
+        capture_output=True,
+        env={"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"1 enhanced into ?????" in done.stdout
 
 
 @pytest.mark.parametrize("shard", ["0/2", "3/2", "2", "a/b", "1/0", "-1/2"])

@@ -612,6 +612,27 @@ def test_why_networks_fail_reaches_the_visitor(
     assert "out of memory" in caught.value.message
 
 
+def test_a_run_whose_results_cannot_be_written_ends(
+    dark_photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("no space left")
+
+    settings = Settings(retinex.Device.CPU, MODELS_FOLDER, MAX_MEGAPIXELS)
+    view = View(DEFAULT_EXPERIMENT, (), Adjustments())
+    results = demo_program.new_results(tmp_path, dark_photo, retinex.open_photo(dark_photo), view)
+    monkeypatch.setattr(results, "add", fail)
+    page = named_page()
+    updates = demo_program.run_experiments(page, results, settings)
+    assert "Running" in next(updates)[page.status]
+    ended = next(updates)
+    assert "Running" not in ended[page.status]
+    assert not ended[page.stop].interactive
+    with pytest.raises(OSError, match="no space left"):
+        next(updates)
+    assert results.stopped, "the photo can be chosen again"
+
+
 def test_results_that_are_forgotten_are_deleted(dark_photo: Path, tmp_path: Path) -> None:
     view = View(DEFAULT_EXPERIMENT, (), Adjustments())
     results = demo_program.new_results(tmp_path, dark_photo, retinex.open_photo(dark_photo), view)

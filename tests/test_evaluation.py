@@ -405,8 +405,8 @@ def test_nothing_published_is_replaced_by_default(
     folders = {path.parent.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.csv")}
     of_lol = f"evaluation/{pairs.name}"
     assert folders == {
-        *(of_lol, f"{of_lol}/own_models", f"{of_lol}/denoised_1"),
-        "evaluation/mine",
+        *(f"{of_lol}/join", f"{of_lol}/own_models/join", f"{of_lol}/join/denoised_1"),
+        "evaluation/mine/join",
     }
 
 

@@ -161,14 +161,34 @@ def test_exposure_and_place_are_kept(tmp_path: Path, rgb: Pixels, kind: str) -> 
     assert set(saved) == {ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo}, "the old file's layout"
 
 
-def test_names_with_accents_are_kept(tmp_path: Path, rgb: Pixels) -> None:
-    name = "© Jürgen Müller".encode()
+class Text(str):
+    """Text whose UTF-8 bytes Pillow writes into EXIF data; it reads them as Latin-1."""
+
+    def encode(self, *_: str) -> bytes:
+        return super().encode()
+
+
+@pytest.mark.parametrize("saved", ["jpg", "png", "tif", "webp"])
+@pytest.mark.parametrize("opened", ["jpg", "tif"])
+def test_names_with_accents_are_kept(tmp_path: Path, rgb: Pixels, opened: str, saved: str) -> None:
+    name = Text("© Jürgen Müller")
     exif = Image.Exif()
     exif[ExifTags.Base.Artist] = name
-    Image.fromarray(rgb).save(tmp_path / "a.jpg", exif=exif.tobytes())
-    save_photo(rgb, tmp_path / "saved.jpg", open_photo(tmp_path / "a.jpg"))
-    artist = reopen(tmp_path / "saved.jpg").getexif()[ExifTags.Base.Artist]
-    assert artist.encode("latin-1") == name  # as Pillow reads it
+    exif[ExifTags.IFD.Exif] = {ExifTags.Base.CameraOwnerName: name}
+    exif[ExifTags.IFD.GPSInfo] = {ExifTags.GPS.GPSMapDatum: name}
+    exif.load(exif.tobytes())  # Pillow writes no other blocks into a TIFF file
+    exif[ExifTags.Base.Artist] = name
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.CameraOwnerName] = name
+    exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSMapDatum] = name
+    Image.fromarray(rgb).save(tmp_path / f"a.{opened}", exif=exif)
+    save_photo(rgb, tmp_path / f"saved.{saved}", open_photo(tmp_path / f"a.{opened}"))
+    kept = reopen(tmp_path / f"saved.{saved}").getexif()
+    for text in (
+        kept[ExifTags.Base.Artist],
+        kept.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.CameraOwnerName],
+        kept.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSMapDatum],
+    ):
+        assert str.encode(text, "latin-1") == name.encode()
 
 
 @pytest.mark.parametrize(("field", "kept"), [("MakerNote", True), ("UserComment", False)])
@@ -335,6 +355,16 @@ def test_sixteen_bit_gray_is_scaled(kind: str) -> None:
     assert np.array_equal(photo.rgb[:, :, 1].ravel(), np.arange(256))
 
 
+def test_twelve_bit_gray_is_scaled() -> None:
+    """A TIFF of a white pixel and a black one; Pillow doesn't write such."""
+    pixels_at = 8 + 2 + 9 * 12 + 4
+    size_and_bits = {256: 2, 257: 1, 258: 12, 259: 1, 262: 1}
+    tags = size_and_bits | {273: pixels_at, 277: 1, 278: 1, 279: 3}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    file = b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + b"\xff\xf0\x00"
+    assert open_photo(file).rgb.tolist() == [[[255] * 3, [0] * 3]]
+
+
 def test_float_tiff_is_scaled() -> None:
     ramp = np.linspace(0, 1, 256, dtype=np.float32).reshape(8, 32)
     photo = open_photo(to_bytes(Image.fromarray(ramp), "TIFF"))
@@ -362,6 +392,7 @@ def test_arrays(rgb: Pixels, alpha: Pixels) -> None:
     cases = [
         (rgb, rgb),
         (rgb.astype(np.uint16) * 257, rgb),
+        (rgb.astype(">u2") * 257, rgb),
         (np.dstack([rgb, alpha]), rgb),
         (np.dstack([rgb, alpha]).astype(np.uint16) * 257, rgb),
         (rgb[::-1, ::2], rgb[::-1, ::2]),
