@@ -10,14 +10,12 @@ controls. What programs can call is in retinex/demo_endpoints.py, the looks are 
 
 import argparse
 import os
-import shutil
 import signal
 import sys
 import tempfile
 import threading
-import weakref
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -28,9 +26,7 @@ from retinex import (
     Adjustments,
     Device,
     DeviceError,
-    Enhancement,
     ModelError,
-    Photo,
     open_photo,
 )
 from retinex.demo_deletion import SECONDS_RESULTS_ARE_KEPT, keep_deleting_old_files
@@ -58,7 +54,15 @@ from retinex.demo_page import (
     show_experiments,
     unchanged,
 )
-from retinex.demo_results import Results, View, delete_results, keep_on_disk
+from retinex.demo_results import (
+    Results,
+    View,
+    add_enhancements,
+    delete_results,
+    keep_on_disk,
+    new_results,
+    unless_deleted,
+)
 from retinex.experiments import GROUPS
 from retinex.inference import DEFAULT_EXPERIMENT, MODELS_FOLDER
 from retinex.machine import usable_cores
@@ -241,16 +245,6 @@ def connect_downloads(page: Page) -> None:
         ).success(None, js=f"() => document.querySelector('#{link.elem_id}').click()")
 
 
-def new_results(folder: Path, source: Path, photo: Photo, view: View) -> Results:
-    """Make a place below `folder` for the results of one photo."""
-    own = Path(tempfile.mkdtemp(dir=folder))
-    photo = replace(photo, rgb=keep_on_disk(photo.rgb, own))
-    results = Results(own, source, photo, view)
-    # gradio calls no `delete_callback` for visitors that it forgets.
-    weakref.finalize(results, shutil.rmtree, results.folder, ignore_errors=True)
-    return results
-
-
 def order_runs(first: str) -> list[tuple[str, ...]]:
     """Name the experiments of each run; the run of the `first` one comes first."""
     return sorted(GROUPS, key=lambda names: first not in names)
@@ -392,24 +386,6 @@ def choose(path: str | None, wanted: Choice | None, results: Results | None) -> 
     if results is not None:
         results.stopped = True
     return Choice(path)
-
-
-def add_enhancements(results: Results, enhancements: Iterable[Enhancement]) -> None:
-    """Add the stages of experiments, and their outputs as the visitor wants to see them."""
-    with unless_deleted(results):
-        for enhancement in enhancements:
-            results.add(enhancement)
-            results.write_adjusted(enhancement)
-
-
-@contextmanager
-def unless_deleted(results: Results) -> Iterator[None]:
-    """Leave out the rest if the visitor has moved on to another photo and their folder is gone."""
-    try:
-        yield
-    except FileNotFoundError:
-        if not results.stopped:
-            raise
 
 
 def answer_controls(

@@ -98,11 +98,12 @@ LOG_COLUMNS = (
 class Run:
     """One training run and all it works on.
 
-    `net` is what the optimizer steps move, `averaged` its moving average, `started_from` what is
-    known of the weights it began with.
+    `settings` are all that influence the result, in plain types; `net` is what the optimizer steps
+    move, `averaged` its moving average, `started_from` what is known of the weights it began with.
     """
 
     args: argparse.Namespace
+    settings: dict[str, Any]
     experiment: Experiment
     folder: Path
     net: Network
@@ -206,17 +207,20 @@ def start_run(args: argparse.Namespace, saved: dict[str, Any] | None) -> Run:
     if args.exchanged:
         training = find_others(training)
     device = training_device()
-    # In the settings as what it turned out to be: timing may choose another one now.
-    if saved is not None and args.precision is Precision.AUTO:
-        args.precision = Precision(saved["settings"]["precision"])
-    args.precision = precision = resolve_precision(args.precision, device)
-    args.pairs = len(pairs)
-    args.held_out = names_of(validation, [*args.data, *args.photos])
+    wanted: Precision = args.precision
+    if saved is not None and wanted is Precision.AUTO:  # timing may choose another one now
+        wanted = Precision(saved["settings"]["precision"])
+    precision = resolve_precision(wanted, device)
+    settings = settings_of(args) | {
+        "precision": str(precision),
+        "pairs": len(pairs),
+        "held_out": names_of(validation, [*args.data, *args.photos]),
+    }
     torch.manual_seed(args.seed)
     if saved is None:
-        net, started_from = first_network(args)
+        net, started_from = first_network(args, settings)
     else:
-        check_settings(folder, settings_of(args), saved["settings"])
+        check_settings(folder, settings, saved["settings"])
         net, started_from = build_network(experiment), saved.get("started_from", [])
     # PyTorch's types leave memory formats out.
     net.to(device, memory_format=memory_format_for(precision))  # type: ignore[call-overload]
@@ -227,6 +231,7 @@ def start_run(args: argparse.Namespace, saved: dict[str, Any] | None) -> Run:
     recorded = [] if saved is None else saved["log"]
     run = Run(
         args=args,
+        settings=settings,
         experiment=experiment,
         folder=folder,
         net=net,
@@ -238,9 +243,7 @@ def start_run(args: argparse.Namespace, saved: dict[str, Any] | None) -> Run:
         validation=validation,
         started_from=started_from,
         rng=np.random.default_rng(args.seed),
-        tracker=start_tracker(
-            args.tracker, experiment.name, folder, settings_of(args), len(recorded)
-        ),
+        tracker=start_tracker(args.tracker, experiment.name, folder, settings, len(recorded)),
     )
     if saved is not None:
         restore(run, saved)
@@ -281,7 +284,9 @@ def restore(run: Run, saved: dict[str, Any]) -> None:
     print(f"resuming after {saved['phase']} epoch {saved['epoch']}")
 
 
-def first_network(args: argparse.Namespace) -> tuple[Network, list[Facts]]:
+def first_network(
+    args: argparse.Namespace, settings: dict[str, Any]
+) -> tuple[Network, list[Facts]]:
     """Build an untrained network, or one with the weights that the command line names.
 
     What is known of these comes with it.
@@ -294,7 +299,7 @@ def first_network(args: argparse.Namespace) -> tuple[Network, list[Facts]]:
     if args.decom is not None:
         assert isinstance(net, RetinexNet)  # --decom goes with --mode split
         started_from.append(load_decom(args.decom, net.decom))
-    if any(may_have_seen(facts, settings_of(args)) for facts in started_from):
+    if any(may_have_seen(facts, settings) for facts in started_from):
         print(
             "warning: the weights that training begins with may have seen photos that are held out "
             "now, so that validation flatters; use their --seed and --val_share"
@@ -360,7 +365,7 @@ def train_phase(run: Run, phase: Phase, saved: dict[str, Any] | None) -> None:
         save_state(
             run.state_path,
             {
-                "settings": settings_of(run.args),
+                "settings": run.settings,
                 "started_from": run.started_from,
                 "phase": str(phase),
                 "epoch": epoch,
@@ -462,7 +467,7 @@ def describe(run: Run) -> Facts:
     """What the released weights' JSON file and the ONNX metadata say of this run."""
     return {
         "experiment": run.experiment.name,
-        "settings": settings_of(run.args),
+        "settings": run.settings,
         "started_from": run.started_from,
         "precision": str(run.precision),
         "device": run.device.type,

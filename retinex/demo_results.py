@@ -4,9 +4,11 @@ import os
 import shutil
 import tempfile
 import threading
+import weakref
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -205,6 +207,34 @@ def _open_stage(path: Path, stage: Stage) -> Image.Image:
     with Image.open(path) as image:
         # Transparency is saved with every stage but isn't part of it.
         return image.convert("RGB" if stage.channels == 3 else "L")
+
+
+def new_results(folder: Path, source: Path, photo: Photo, view: View) -> Results:
+    """Make a place below `folder` for the results of one photo."""
+    own = Path(tempfile.mkdtemp(dir=folder))
+    photo = replace(photo, rgb=keep_on_disk(photo.rgb, own))
+    results = Results(own, source, photo, view)
+    # gradio calls no `delete_callback` for visitors that it forgets.
+    weakref.finalize(results, shutil.rmtree, results.folder, ignore_errors=True)
+    return results
+
+
+def add_enhancements(results: Results, enhancements: Iterable[Enhancement]) -> None:
+    """Add the stages of experiments, and their outputs as the visitor wants to see them."""
+    with unless_deleted(results):
+        for enhancement in enhancements:
+            results.add(enhancement)
+            results.write_adjusted(enhancement)
+
+
+@contextmanager
+def unless_deleted(results: Results) -> Iterator[None]:
+    """Leave out the rest if the visitor has moved on to another photo and their folder is gone."""
+    try:
+        yield
+    except FileNotFoundError:
+        if not results.stopped:
+            raise
 
 
 def save_stages(enhancement: Enhancement, files: Mapping[Stage, Path]) -> None:

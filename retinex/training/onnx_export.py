@@ -151,13 +151,13 @@ def metadata(net: Network, experiment: Experiment, facts: Facts) -> dict[str, st
 
 
 def remove_traces(model: onnx.ModelProto) -> None:
-    """Remove stack traces, which hold local paths, from the nodes of `model`."""
+    """Remove stack traces, which hold local paths, and formulas of inner sizes, which are long."""
     for node in model.graph.node:
         del node.metadata_props[:]
         node.doc_string = ""
-    for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
+    for value in (*model.graph.input, *model.graph.output):
         del value.metadata_props[:]
-    del model.graph.metadata_props[:]
+    del model.graph.metadata_props[:], model.graph.value_info[:]
 
 
 def name_output_sizes(model: onnx.ModelProto) -> None:
