@@ -42,6 +42,9 @@ def lively_net(experiment: Experiment) -> Network:
                 torch.nn.init.normal_(block.modulation.weight, std=0.01)
     elif net.enhance is not None:
         torch.nn.init.kaiming_normal_(net.enhance.output_conv.weight)
+        with torch.no_grad():  # neither black nor white, but for the frame
+            illumination = net(torch.rand(1, 3, 96, 96)).enhanced_illumination
+            net.enhance.output_conv.bias.add_(0.5 - illumination[..., 32:-32, 32:-32].mean())
     return net
 
 

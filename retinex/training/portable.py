@@ -12,11 +12,11 @@ from retinex.training.plus_network import PlusNet, shrink
 BORDER = 8
 """Pixels around the photo that the networks see but that aren't part of the result, at least.
 
-Their zero padding would otherwise show as a pale border. More than Decom-Net's receptive radius,
-and a multiple of Enhance-Net's stride, so that tiles stay on its grid.
+Their zero padding would otherwise show as a pale border. More than Decom-Net's receptive radius.
 """
-PLUS_BORDER = 16
-"""The same for PlusNet, which looks further: with 8 the last rows come out 2 % darker."""
+WIDE_BORDER = 16
+"""The same for Enhance-Net and PlusNet, which look further: with 8 the frame of Î would differ by
+up to 4 %. A multiple of their stride, so that tiles stay on its grid."""
 
 
 class PortableRetinexNet(nn.Module):
@@ -34,8 +34,9 @@ class PortableRetinexNet(nn.Module):
         if self.net.enhance is None:
             enhanced_illumination = torch.ones_like(decomposition.illumination)
         else:
-            bordered = Decomposition(*map(add_border, decomposition))
-            enhanced_illumination = crop_border(self.net.enhance(bordered), height, width)
+            bordered = Decomposition(*(add_border(factor, WIDE_BORDER) for factor in decomposition))
+            enhanced = self.net.enhance(bordered)
+            enhanced_illumination = crop_border(enhanced, height, width, WIDE_BORDER)
         output = decomposition.reflectance * enhanced_illumination
         stages = RetinexStages(*decomposition, enhanced_illumination, output)
         return tuple(map(to_image, stages))
@@ -62,8 +63,8 @@ class PortablePlusNet(nn.Module):
             # Whichever come first are used: an ONNX file needs no condition.
             given = to_photo(thumbnail).repeat(batch, 1, 1, 1)
             thumbnails = torch.cat([given, thumbnails])[:batch]
-        stages = self.net(add_border(to_photo(image), PLUS_BORDER), thumbnails)
-        return tuple(to_image(crop_border(stage, height, width, PLUS_BORDER)) for stage in stages)
+        stages = self.net(add_border(to_photo(image), WIDE_BORDER), thumbnails)
+        return tuple(to_image(crop_border(stage, height, width, WIDE_BORDER)) for stage in stages)
 
 
 def build_portable(net: Network) -> PortableRetinexNet | PortablePlusNet:
