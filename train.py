@@ -151,14 +151,16 @@ def main() -> None:
     """Train the experiment the command line asks for."""
     args = parse_arguments()
     keep_freed_memory()
-    torch.set_num_threads(usable_cores())  # PyTorch doesn't know of containers' limits
+    # PyTorch doesn't know of containers' limits.
+    torch.set_num_threads(min(torch.get_num_threads(), usable_cores()))
     try:
         train(args)
     except (CheckpointError, DatasetError, DivergedError, TrackerError) as error:
         raise SystemExit(f"train.py: {error}") from error
     except OSError as error:
         raise SystemExit(
-            f"train.py: {error}; once that is mended, --resume continues after the last epoch"
+            f"train.py: {error}; once that is mended, run it again, with --resume if it had come "
+            "to an epoch's end"
         ) from error
     except KeyboardInterrupt as error:
         raise SystemExit(
@@ -176,6 +178,7 @@ def train(args: argparse.Namespace) -> None:
     if saved is not None:
         phases = phases[phases.index(Phase(saved["phase"])) :]
     try:
+        write_log(run)  # what can't be written should fail now, not after an epoch
         for phase in phases:
             train_phase(run, phase, saved)
             saved = None
@@ -247,7 +250,6 @@ def start_run(args: argparse.Namespace, saved: dict[str, Any] | None) -> Run:
     )
     if saved is not None:
         restore(run, saved)
-    write_log(run)  # what can't be written should fail now, not after an epoch
     return run
 
 

@@ -71,8 +71,7 @@ def score_files(files: list[Path], dataset: Path) -> None:
 def check_held_out(path: Path, facts: Facts, data: str, settings: dict[str, Any]) -> None:
     """End the program if a network, or one it comes from, may have seen what it is to be scored on.
 
-    Datasets are known by their names: one trained on no folder `data` can't be
-    judged.
+    Datasets are known by their names: a network trained on no dataset `data` can't be judged.
     """
     if data not in facts["settings"]["data"] or may_have_seen(facts, settings):
         raise SystemExit(

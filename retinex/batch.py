@@ -4,9 +4,10 @@ import os
 import tempfile
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import chain
 from pathlib import Path
 
 from PIL import Image
@@ -69,7 +70,7 @@ class Batch:
     Attributes:
         jobs: sorted by target: the same on every machine that sees the same files.
         left_alone: number of files in the folders that aren't photos, by extension or what else
-            they are: hidden, broken links, links to folders.
+            they are: hidden, broken links, links to folders, folders that can't be listed.
     """
 
     jobs: list[Job]
@@ -148,7 +149,10 @@ def _list_files(root: Path, out: Path) -> Iterable[Path]:
         raise BatchError(f"there is no file or folder {root}")
     if out.resolve() == root.resolve():
         raise BatchError(f"--out is the folder {root} itself; choose another one")
-    files = [path for path in _walk(root) if path.is_file() or path.is_symlink()]
+    unlisted: list[Path] = []  # folders that mustn't be looked into
+    tree = os.walk(root, onerror=lambda error: unlisted.append(Path(error.filename)))
+    paths = [Path(folder, name) for folder, *names in tree for name in chain(*names)]
+    files = [path for path in paths if path.is_file() or path.is_symlink()] + unlisted
     results = out.resolve()
     if not results.is_relative_to(root.resolve()):
         return files
@@ -157,21 +161,12 @@ def _list_files(root: Path, out: Path) -> Iterable[Path]:
     ]
 
 
-def _walk(root: Path) -> Iterator[Path]:
-    """List all that is below a folder, but not in linked ones; what can't be listed is an error."""
-
-    def refuse(error: OSError) -> None:
-        raise error
-
-    for folder, folders, files in os.walk(root, onerror=refuse):
-        for name in (*folders, *files):
-            yield Path(folder, name)
-
-
 def _why_left_alone(file: Path, name: Path) -> str:
     if file.is_file():
         return why_no_photo(name)
-    return "linked folder(s)" if file.is_dir() else "broken link(s)"
+    if not file.is_dir():
+        return "broken link(s)"
+    return "linked folder(s)" if file.is_symlink() else "folder(s) that can't be listed"
 
 
 def _is_file_to_write(out: Path, inputs: Sequence[Path], file_format: Format) -> bool:

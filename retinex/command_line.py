@@ -49,7 +49,7 @@ settings choose another --out, or add --overwrite, which begins with the first p
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code: 0, or 1 if a photo failed."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
+        if isinstance(stream, TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors="replace")  # Windows can't write every letter into a file
     args = build_parser().parse_args(arguments)
     try:

@@ -4,6 +4,7 @@ A folder of pairs holds `low` and `high`; the two files of a pair have the same 
 may differ. LOL has two such folders, `our485` to train on and `eval15` to test on.
 """
 
+import os
 import unicodedata
 from pathlib import Path
 
@@ -49,10 +50,9 @@ def match_stems(root: Path, part: str) -> list[tuple[Path, Path]]:
 
 def name_dataset(folder: Path) -> str:
     """Name a dataset alike whichever of its folders is given: "lol" for lol/our485/high, too."""
-    for path in (whole := folder.resolve(), *whole.parents):
-        if path.name not in PARTS:
-            break
-    return path.name
+    # Not resolved: a link counts by its own name.
+    whole = Path(os.path.abspath(folder))  # noqa: PTH100
+    return next((path.name for path in (whole, *whole.parents) if path.name not in PARTS), "")
 
 
 def list_photos(folder: Path) -> list[Path]:

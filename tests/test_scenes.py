@@ -1,10 +1,11 @@
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import scene
 
-from retinex.datasets import DatasetError
+from retinex.datasets import DatasetError, name_dataset
 from retinex.training.pairs import Pair, Variety, random_crop
 from retinex.training.scenes import find_others, split_by_scene
 
@@ -83,6 +84,13 @@ def test_dark_photos_of_the_same_view_change_places() -> None:
     assert min(half.values()) > 10
     assert lights(pairs[3], 1.0).keys() == {90}, "nothing lies on it"
     assert lights(pairs[4], 1.0).keys() == {200}
+
+
+def test_a_linked_dataset_has_the_name_of_the_link(tmp_path: Path) -> None:
+    (tmp_path / "LOLdataset" / "our485" / "high").mkdir(parents=True)
+    (tmp_path / "lol").symlink_to(tmp_path / "LOLdataset")
+    for folder in ("lol", "lol/our485", "lol/our485/high", "lol/../lol"):
+        assert name_dataset(tmp_path / folder) == "lol"
 
 
 def test_views_of_other_shapes_and_photos_alone_have_no_others() -> None:

@@ -366,7 +366,7 @@ def test_weights_stay_where_they_were_if_a_gradient_is_not_finite() -> None:
     losses = {"decom": (weights * 0).sqrt().sum()}
 
     with pytest.raises(DivergedError):
-        take_step(losses, net, torch.torch.optim.Adam([weights]), averaged)
+        take_step(losses, net, torch.optim.Adam([weights]), averaged)
 
     assert weights.equal(before)
     assert averaged.n_averaged == 0

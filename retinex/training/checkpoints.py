@@ -54,12 +54,15 @@ def load_state(path: Path) -> dict[str, Any]:
 
     Raises:
         CheckpointError: the file isn't such a state, or lacks a part of it.
+        OSError: it can't be read.
     """
     advice = "begin anew with another --out, if you like with --start and the newest snapshot"
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         missing = set(STATE_PARTS) - state.keys()
         missing |= {"torch", "numpy"} - state.get("random", {}).keys()
+    except (OSError, MemoryError):
+        raise
     except Exception as error:  # torch.load raises whatever the bytes lead it to
         # Not in its words, which advise to read the file in a way that can run code.
         raise CheckpointError(f"{path} is damaged: {advice}") from error
