@@ -30,7 +30,7 @@ SHARES_OF_LIGHT = (1.0, 0.3, 0.1, 0.03, 0.01)
 
 
 def main() -> None:
-    """Read the command line."""
+    """Score what the command line names."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("weights", type=Path, nargs="+", help=".safetensors files")
     parser.add_argument("--data", type=Path, default=Path("data/lol"), help="(default data/lol)")

@@ -126,7 +126,7 @@ def export_onnx(
     )
     assert program is not None  # None only with the exporter that dynamo=True replaces
     model = program.model_proto
-    remove_traces(model)
+    remove_exporter_notes(model)
     name_output_sizes(model)
     if isinstance(net, PlusNet):
         make_thumbnail_optional(model)
@@ -150,7 +150,7 @@ def metadata(net: Network, experiment: Experiment, facts: Facts) -> dict[str, st
     }
 
 
-def remove_traces(model: onnx.ModelProto) -> None:
+def remove_exporter_notes(model: onnx.ModelProto) -> None:
     """Remove stack traces, which hold local paths, and formulas of inner sizes, which are long."""
     for node in model.graph.node:
         del node.metadata_props[:]
