@@ -89,6 +89,7 @@ class MergedEnhanceNet(nn.Module):
     - From the sum of the finest decoder map and its skip on, all is linear: fuse and output
       convolution merge, and each scale has its own part of the result, computed at its own size.
     - The finest decoder step computes phases at half size from pixels that were never repeated.
+    - Nothing has to be cut off between scales.
     """
 
     def __init__(self, net: EnhanceNet) -> None:
@@ -102,7 +103,8 @@ class MergedEnhanceNet(nn.Module):
         with_bias[:, -1, 1, 1] = first_bias
         merged = merge(with_bias, torch.zeros_like(first_bias), *kernel(net.down[0]))
         self.down = nn.ModuleList([new_conv(*merged, stride=2, padding=2), *net.down[1:]])
-        self.up = nn.ModuleList([*net.up[:2], new_conv(*phase_kernels(net.up[2]), padding=1)])
+        coarse_steps = map(without_crop, net.up[:2])
+        self.up = nn.ModuleList([*coarse_steps, new_conv(*phase_kernels(net.up[2]), padding=1)])
         self.part_of_full = new_conv(on_phases(from_full))
         merged = merge(with_bias, torch.zeros_like(first_bias), from_full, bias)
         self.part_of_skip = new_conv(
@@ -119,8 +121,8 @@ class MergedEnhanceNet(nn.Module):
         quarter = functional.relu(self.down[1](half))
         eighth = functional.relu(self.down[2](quarter))
 
-        up_quarter = self.up[0](eighth, quarter)
-        up_half = self.up[1](up_quarter, half)
+        up_quarter = functional.relu(self.up[0](eighth)) + quarter
+        up_half = functional.relu(self.up[1](up_quarter)) + half
         up_full = functional.relu(self.up[2](up_half))
 
         phases = self.part_of_skip(full) + self.part_of_full(up_full) + self.part_of_half(up_half)
@@ -184,6 +186,14 @@ def on_repeated(weight: Tensor, scale: int) -> Tensor:
             coarse_y, coarse_x = (row + y - 1) // scale + 1, (column + x - 1) // scale + 1
             coarse[:, row, column, :, coarse_y, coarse_x] += weight[:, :, y, x]
     return coarse.flatten(0, 2)
+
+
+def without_crop(step: nn.Module) -> nn.Module:
+    """Return the layers of a decoder step that double the size: of whole strides all is kept."""
+    if isinstance(step, ResizeUp):
+        return nn.Sequential(nn.Upsample(scale_factor=2), step.conv)
+    assert isinstance(step, TransposedUp)
+    return step.conv
 
 
 def phase_kernels(step: nn.Module) -> tuple[Tensor, Tensor]:
