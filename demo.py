@@ -127,11 +127,12 @@ def main() -> None:
             signal.signal(number, lambda *_: sys.exit())
     limit_fetching()
     with tempfile.TemporaryDirectory(prefix="retinex-", ignore_cleanup_errors=True) as folder:
-        uploads = str(Path(folder) / "uploads")
-        os.environ["GRADIO_TEMP_DIR"] = gradio_mcp.DEFAULT_TEMP_DIR = uploads
+        uploads = Path(folder) / "uploads"
+        uploads.mkdir()
+        os.environ["GRADIO_TEMP_DIR"] = gradio_mcp.DEFAULT_TEMP_DIR = str(uploads)
         with without_servers():  # api_open would let callers around the queue
             page = build_page(settings, Path(folder)).queue(max_size=LONGEST_QUEUE, api_open=False)
-        keep_deleting_old_files(Path(uploads))
+        keep_deleting_old_files(uploads)
         page.launch(
             theme=build_theme(),
             css_paths=ROOT / "demo.css",

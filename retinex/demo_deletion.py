@@ -21,13 +21,13 @@ SECONDS_BETWEEN_DELETIONS = 60
 
 
 def keep_deleting_old_files(folder: Path) -> None:
-    """From now on delete what visitors leave in `folder`; what is there already stays."""
+    """Delete what visitors leave in `folder`, as long as it exists; what is there already stays."""
     kept = set(folder.rglob("*"))
 
     def run() -> None:
-        while True:
-            time.sleep(SECONDS_BETWEEN_DELETIONS)
+        while folder.is_dir():
             delete_old_files(folder, kept, seconds_to_keep(shutil.disk_usage(folder).free))
+            time.sleep(SECONDS_BETWEEN_DELETIONS)
 
     threading.Thread(target=run, daemon=True).start()
 
