@@ -1,11 +1,10 @@
 """`results/average_weights.py`, which makes released weights of those of several runs."""
 
-import runpy
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from conftest import run_program
 from safetensors.torch import load_file
 
 from retinex.experiments import EXPERIMENTS
@@ -22,18 +21,13 @@ def write_random(path: Path, experiment: str, seed: int) -> Path:
     return path
 
 
-def average(monkeypatch: pytest.MonkeyPatch, *arguments: Path | str) -> None:
-    monkeypatch.setattr(sys, "argv", ["average_weights.py", *map(str, arguments)])
-    runpy.run_path(str(SCRIPT), run_name="__main__")
-
-
-def test_the_mean_of_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_mean_of_two(tmp_path: Path) -> None:
     files = [
         write_random(tmp_path / f"{seed}.safetensors", "join_ignore_enhance", seed)
         for seed in (1, 2)
     ]
     out = tmp_path / "mean.safetensors"
-    average(monkeypatch, out, *files)
+    run_program(SCRIPT, out, *files)
 
     first, second, mean = map(load_file, (*files, out))
     assert all(torch.allclose(mean[name], (first[name] + second[name]) / 2) for name in first)
@@ -42,11 +36,9 @@ def test_the_mean_of_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert facts["average_of"] == [load_weights(file)[2] for file in files]
 
 
-def test_brightening_brightens_the_enhanced_illumination_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_brightening_brightens_the_enhanced_illumination_alone(tmp_path: Path) -> None:
     weights = write_random(tmp_path / "a.safetensors", "retinex_plus", 1)
-    average(monkeypatch, tmp_path / "brighter.safetensors", weights, "--brighten", "0.1")
+    run_program(SCRIPT, tmp_path / "brighter.safetensors", weights, "--brighten", "0.1")
 
     nets = [load_weights(tmp_path / f"{name}.safetensors")[0] for name in ("a", "brighter")]
     with torch.inference_mode():
@@ -60,15 +52,15 @@ def test_brightening_brightens_the_enhanced_illumination_alone(
     torch.testing.assert_close(logits[1] - logits[0], torch.full_like(logits[0], 0.1))
 
 
-def test_only_plus_can_be_brightened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_plus_can_be_brightened(tmp_path: Path) -> None:
     weights = write_random(tmp_path / "a.safetensors", "join_ignore_enhance", 1)
     with pytest.raises(SystemExit):
-        average(monkeypatch, tmp_path / "brighter.safetensors", weights, "--brighten", "0.1")
+        run_program(SCRIPT, tmp_path / "brighter.safetensors", weights, "--brighten", "0.1")
 
 
-def test_other_networks_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_networks_are_refused(tmp_path: Path) -> None:
     resize = write_random(tmp_path / "a.safetensors", "split_resize", 1)
     transposed = write_random(tmp_path / "b.safetensors", "split_transposed", 1)
     with pytest.raises(SystemExit):
-        average(monkeypatch, tmp_path / "mean.safetensors", resize, transposed)
+        run_program(SCRIPT, tmp_path / "mean.safetensors", resize, transposed)
     assert not (tmp_path / "mean.safetensors").exists()

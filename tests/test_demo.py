@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import copy
 import gc
 import gzip
 import io
@@ -17,7 +18,7 @@ import time
 import tomllib
 import tracemalloc
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass, fields, replace
 from functools import cache
@@ -31,6 +32,7 @@ import numpy as np
 import pytest
 import safehttpx
 from axe_playwright_python.sync_playwright import Axe
+from conftest import FAILED
 from gradio_client import Client, handle_file
 from PIL import Image, ImageCms
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -43,9 +45,11 @@ from retinex import (
     Enhancement,
     Stage,
     adjust,
+    demo_deletion,
     demo_fetching,
     demo_inputs,
     demo_networks,
+    device,
 )
 from retinex.colour_map import colour
 from retinex.demo_deletion import delete_old_files, seconds_to_keep
@@ -55,7 +59,7 @@ from retinex.demo_results import View
 from retinex.experiments import GROUPS
 from retinex.inference import DEFAULT_EXPERIMENT, MODELS_FOLDER, CombinedEnhancer
 from retinex.metrics import psnr, ssim
-from retinex.quick_gradio import gr, processing_utils, without_servers
+from retinex.quick_gradio import gr, gradio_mcp, processing_utils, without_servers
 from retinex.stages import COMPUTED_STAGES
 from retinex.statistics import HISTOGRAM_BINS, measure
 
@@ -76,6 +80,15 @@ new PerformanceObserver((list) => {
 }).observe({ type: "layout-shift", buffered: true });
 """
 
+COUNT_PICTURES = """
+window.seen = {};
+new MutationObserver(() => {
+    const running = document.querySelector('#status').textContent.match(/Running (.*) \\(/);
+    if (running) seen[running[1]] = document.querySelectorAll(
+        '#stages .stage img[src*="large"]').length;
+}).observe(document.body, { childList: true, subtree: true, characterData: true });
+"""
+
 FILM_IN_SMALL = """
 const film = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
 navigator.mediaDevices.getUserMedia = () => film({ video: { width: 320, height: 240 } });
@@ -92,10 +105,11 @@ def find_chromium() -> str | None:
 
 @dataclass(frozen=True)
 class Server:
-    """A demo that runs: its process, where it is, and what it has logged so far."""
+    """A demo that runs: its process, where it is, and what it has printed and logged so far."""
 
     process: subprocess.Popen[str]
     address: str
+    printed: Path
     log: Path
 
 
@@ -106,8 +120,9 @@ def enhance_all(photo: Path) -> dict[str, Enhancement]:
     return {result.experiment: result for result in chain(*groups)}
 
 
-def start(command: list[str], folder: Path, log: Path, **environment: str) -> Server:
+def start(command: list[str], folder: Path, logs: Path, **environment: str) -> Server:
     """Start a demo on a free port in `folder`; wait until it serves."""
+    printed, log = logs / "printed", logs / "log"
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -124,7 +139,14 @@ def start(command: list[str], folder: Path, log: Path, **environment: str) -> Se
     assert process.stdout is not None
     if not any("Running on local URL" in line for line in process.stdout):
         pytest.fail(f"{command} ended with {process.wait()}: {log.read_text()}")
-    return Server(process, f"http://127.0.0.1:{port}", log)
+    threading.Thread(target=keep, args=(process.stdout, printed), daemon=True).start()
+    return Server(process, f"http://127.0.0.1:{port}", printed, log)
+
+
+def keep(lines: Iterable[str], file: Path) -> None:
+    """Write lines into a file as they come."""
+    with file.open("w", buffering=1) as stream:
+        stream.writelines(lines)
 
 
 def stop(server: Server) -> None:
@@ -135,9 +157,9 @@ def stop(server: Server) -> None:
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Start `python demo.py` once for all tests."""
-    log = tmp_path_factory.mktemp("demo") / "log"
+    logs = tmp_path_factory.mktemp("demo")
     limit = {"RETINEX_MAX_MEGAPIXELS": str(MAX_MEGAPIXELS)}
-    server = start([sys.executable, "demo.py"], ROOT, log, **limit)
+    server = start([sys.executable, "demo.py"], ROOT, logs, **limit)
     yield server
     stop(server)
 
@@ -168,18 +190,19 @@ def open_page(browser: Browser, server: str, size: str, theme: str) -> Page:
     return page
 
 
-def keep_screenshot(page: Page, test: str) -> None:
-    ARTIFACTS.mkdir(exist_ok=True)
-    page.screenshot(path=ARTIFACTS / f"{test}.png", full_page=True)
+def keep_screenshot_of_failure(page: Page, test: pytest.Item) -> None:
+    if test.stash.get(FAILED, False):
+        ARTIFACTS.mkdir(exist_ok=True)
+        page.screenshot(path=ARTIFACTS / f"{test.name}.png", full_page=True)
 
 
 @pytest.fixture
 def page(browser: Browser, server: str, request: pytest.FixtureRequest) -> Iterator[Page]:
-    """Open the demo; keep a screenshot of how the test left it."""
+    """Open the demo; keep a screenshot of how a failed test left it."""
     size, _, theme = getattr(request, "param", "desk").partition("-")
     page = open_page(browser, server, size, theme or "light")
     yield page
-    keep_screenshot(page, request.node.name)
+    keep_screenshot_of_failure(page, request.node)
     page.close()
 
 
@@ -197,7 +220,7 @@ def finished(page_with_results: Page, request: pytest.FixtureRequest) -> Iterato
     """Show the page on which all experiments have run on the dark photo; tests tidy up."""
     open_tab(page_with_results, Stage.OUTPUT)
     yield page_with_results
-    keep_screenshot(page_with_results, request.node.name)
+    keep_screenshot_of_failure(page_with_results, request.node)
 
 
 def upload(page: Page, path: Path) -> None:
@@ -221,6 +244,11 @@ def record_status(page: Page) -> None:
         ".textContent)).observe(document.querySelector('#status'), {childList: true, subtree: true,"
         "characterData: true})"
     )
+
+
+def wait_until_said(page: Page, text: str) -> None:
+    """Wait until the status line has said so, since `record_status`, however shortly."""
+    page.wait_for_function("text => said.some(line => line.includes(text))", arg=text)
 
 
 def open_tab(page: Page, stage: Stage) -> None:
@@ -272,19 +300,15 @@ def test_opens_with_an_example_already_enhanced(page: Page) -> None:
         see(page, f"#output-{name}")
 
 
-@pytest.mark.parametrize("page", SIZES, indirect=True)
-def test_every_tab_shows_what_inference_computes(page: Page, dark_photo: Path) -> None:
+def test_every_tab_shows_what_inference_computes(finished: Page, dark_photo: Path) -> None:
     expected = {name: enhance_all(dark_photo)[name].stages for name in EXPERIMENTS}
-    upload(page, dark_photo)
-    wait_for_all(page)
     for stage in Stage:
-        open_tab(page, stage)
+        open_tab(finished, stage)
         for name, experiment in EXPERIMENTS.items():
-            picture = f"#{stage}-{name} img"
-            see(page, f"#{stage}-{name}")
-            expect(page.locator(f"#{stage}-{name}")).to_contain_text(experiment.title)
-            np.testing.assert_array_equal(download(page, picture), expected[name][stage])
-        page.screenshot(path=ARTIFACTS / f"tab-{stage}-{page.viewport_size['width']}.png")
+            see(finished, f"#{stage}-{name}")
+            expect(finished.locator(f"#{stage}-{name}")).to_contain_text(experiment.title)
+            picture = download(finished, f"#{stage}-{name} img")
+            np.testing.assert_array_equal(picture, expected[name][stage])
 
 
 def test_results_name_experiment_time_and_device(finished: Page) -> None:
@@ -345,7 +369,6 @@ def test_grid_shows_everything_and_opens_large_by_keyboard(finished: Page) -> No
     box = finished.locator("#grid .preview").bounding_box()
     assert box is not None
     assert (box["width"], box["height"]) == SIZES["desk"]
-    finished.screenshot(path=ARTIFACTS / "grid-large.png")
     finished.keyboard.press("ArrowRight")
     expect(caption).to_have_text(f"{title}: {Stage.ILLUMINATION.label}")
     finished.keyboard.press("Escape")
@@ -458,25 +481,10 @@ def test_stop_ends_a_run_and_keeps_what_is_done(page: Page, large_photo: Path) -
     expect(page.locator(f"#grid img[src='{adjusted}']")).to_be_visible()
 
 
-def test_another_photo_ends_the_run_of_the_former(
-    page: Page, dark_photo: Path, large_photo: Path
-) -> None:
-    wait_for_example(page)
-    record_status(page)
-    upload(page, large_photo)
-    expect(page.locator("#status")).to_contain_text(f"(1 of {len(EXPERIMENTS)})")
-    upload(page, dark_photo)
-    wait_for_all(page)
-    said = page.evaluate("said")
-    assert any("Stopped: 900×600 pixels" in text for text in said)
-    assert not any("900×600 pixels, 5 of 5" in text for text in said)
-
-
 @pytest.mark.parametrize("page", ["phone"], indirect=True)
 def test_the_whole_way_on_a_phone(page: Page, dark_photo: Path, tmp_path: Path) -> None:
     """Upload, before/after slider, a control, the tabs, a download and an error."""
-    upload(page, dark_photo)
-    wait_for_all(page)
+    check_that_nothing_jumps(page, dark_photo)
 
     handle = page.get_by_role("slider", name="Border between before and after")
     handle.scroll_into_view_if_needed()
@@ -501,7 +509,9 @@ def test_the_whole_way_on_a_phone(page: Page, dark_photo: Path, tmp_path: Path) 
 
     for stage in Stage:
         open_tab(page, stage)
-        see(page, f"#{stage}-{DEFAULT_EXPERIMENT}")
+        for name in EXPERIMENTS:
+            see(page, f"#{stage}-{name}")
+        assert page.evaluate("document.documentElement.scrollWidth") <= SIZES["phone"][0]
 
     with page.expect_download() as started:
         page.locator("#download-JPEG").click()
@@ -523,16 +533,17 @@ def test_a_photo_that_replaces_another_runs_once(
     upload(page, dark_photo)
     wait_for_all(page)
     record_status(page)
-    for width in (200, 160):
+    for width, height in ((200, 160), (160, 120), (1, 1)):
         path = tmp_path / f"{width}.png"
-        Image.open(dark_photo).crop((0, 0, width, 160)).save(path)
+        Image.open(dark_photo).crop((0, 0, width, height)).save(path)
         upload(page, path)
-        wait_for_all(page, f"{width}×160")
+        wait_for_all(page, f"{width}×{height}")
+        assert download(page, "#output-join img").shape == (height, width, 3)
     first, last = f"(1 of {len(EXPERIMENTS)})", f"({len(EXPERIMENTS)} of {len(EXPERIMENTS)})"
     said = page.evaluate("said")
     assert not any("Stopped" in text for text in said)  # as a second run would have been
     turns = [number for text in said for number in (first, last) if number in text]
-    assert [turn for turn, _ in groupby(turns)] == [first, last] * 2
+    assert [turn for turn, _ in groupby(turns)] == [first, last] * 3
 
 
 def test_what_counts_as_another_choice(dark_photo: Path, tmp_path: Path) -> None:
@@ -553,14 +564,18 @@ def test_what_counts_as_another_choice(dark_photo: Path, tmp_path: Path) -> None
 
 
 def test_visitors_photos_wait_on_disk(tmp_path: Path) -> None:
-    photo = retinex.open_photo(np.random.default_rng(0).integers(0, 256, (800, 900, 3), np.uint8))
+    noise = np.random.default_rng(0).integers(0, 256, (800, 900, 3), np.uint8)
+    path = tmp_path / "noise.png"
+    Image.fromarray(noise).save(path)
     view = View(DEFAULT_EXPERIMENT, (), Adjustments())
     tracemalloc.start()
-    visitors = [demo_program.new_results(tmp_path, Path("a"), photo, view) for _ in range(10)]
+    visitors = [
+        demo_program.new_results(tmp_path, path, retinex.open_photo(path), view) for _ in range(10)
+    ]
     kept, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert kept < photo.rgb.nbytes
-    assert all(np.array_equal(results.photo.rgb, photo.rgb) for results in visitors)
+    assert kept < noise.nbytes
+    assert all(np.array_equal(results.photo.rgb, noise) for results in visitors)
 
 
 def test_a_photo_replaced_while_it_is_opened_is_not_enhanced(
@@ -597,6 +612,52 @@ def test_a_limit_that_is_none_is_refused_at_the_start(
     with pytest.raises(SystemExit):
         demo_program.parse_arguments()
     assert "expected a number above 0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [("RETINEX_DEVICE", "cuda", "can't run on CUDA"), ("RETINEX_MODELS", "nowhere", "there is no")],
+)
+def test_what_the_environment_asks_for_counts(
+    variable: str, value: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device, "why_not_cuda", lambda: "no NVIDIA GPU was found")
+    monkeypatch.setattr(sys, "argv", ["demo.py"])
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SystemExit, match=message):
+        demo_program.main()
+
+
+def test_what_visitors_leave_is_deleted_and_what_they_name_limited(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def launch(*_: object, **__: object) -> None:
+        uploads = Path(os.environ["GRADIO_TEMP_DIR"])
+        sent = uploads / "sent.png"
+        sent.write_bytes(b"a photo")
+        deadline = time.monotonic() + 60
+        while sent.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        launched.append(safehttpx.AsyncSecureTransport)
+
+    launched: list[object] = []
+    monkeypatch.setattr(gr.Blocks, "launch", launch)
+    monkeypatch.setattr(sys, "argv", ["demo.py"])
+    monkeypatch.setenv("GRADIO_TEMP_DIR", "as before")
+    for place, name in (
+        (gradio_mcp, "DEFAULT_TEMP_DIR"),
+        (safehttpx, "AsyncSecureTransport"),
+        (processing_utils, "PUBLIC_HOSTNAME_WHITELIST"),
+    ):
+        monkeypatch.setattr(place, name, copy.copy(getattr(place, name)))  # main changes them
+    monkeypatch.setattr(demo_program.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(demo_deletion, "seconds_to_keep", lambda free: -50)  # 50 s from now
+    monkeypatch.setattr(demo_deletion, "SECONDS_BETWEEN_DELETIONS", 0.01)
+
+    demo_program.main()
+
+    assert launched == [demo_fetching.LimitedTransport]
 
 
 def test_why_networks_fail_reaches_the_visitor(
@@ -643,31 +704,22 @@ def test_results_that_are_forgotten_are_deleted(dark_photo: Path, tmp_path: Path
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_photo_chosen_again_runs_again_after_a_stop(
+def test_another_photo_ends_the_run_of_the_former_which_can_be_chosen_again(
     page: Page, dark_photo: Path, large_photo: Path
 ) -> None:
     wait_for_example(page)
+    record_status(page)
     upload(page, large_photo)
-    expect(page.locator("#status")).to_contain_text(f"(1 of {len(EXPERIMENTS)})")
-    upload(page, dark_photo)  # which ends the run of the former
+    wait_until_said(page, f"(1 of {len(EXPERIMENTS)})")
+    upload(page, dark_photo)
     upload(page, large_photo)
+    wait_until_said(page, "Stopped: 900×600 pixels")
     expect(page.locator("#status")).to_contain_text(f"(2–3 of {len(EXPERIMENTS)})")
+    assert not any("900×600 pixels, 5 of 5" in text for text in page.evaluate("said"))
+    record_status(page)
     page.get_by_role("button", name="Stop", exact=True).click()
-    expect(page.locator("#status")).to_contain_text("Stopped: 900×600 pixels")
-    upload(page, large_photo)
-    wait_for_all(page, "900×600")
-
-
-def test_pictures_arrive_while_others_are_computed(page: Page, large_photo: Path) -> None:
-    wait_for_example(page)
-    page.evaluate("""
-        window.seen = {};
-        new MutationObserver(() => {
-            const running = document.querySelector('#status').textContent.match(/Running (.*) \\(/);
-            if (running) seen[running[1]] = document.querySelectorAll(
-                '#stages .stage img[src*="large"]').length;
-        }).observe(document.body, { childList: true, subtree: true, characterData: true });
-    """)
+    wait_until_said(page, "Stopped: 900×600 pixels")
+    page.evaluate(COUNT_PICTURES)
     upload(page, large_photo)
     wait_for_all(page, "900×600")
     seen = page.evaluate("seen")
@@ -676,22 +728,30 @@ def test_pictures_arrive_while_others_are_computed(page: Page, large_photo: Path
     assert all(pictures >= k for k, pictures in zip(done, seen.values(), strict=False))
 
 
-def test_before_after_slider_moves_by_keyboard(page: Page) -> None:
-    wait_for_example(page)
-    handle = page.get_by_role("slider", name="Border between before and after")
+def test_before_after_slider_moves_by_keyboard(finished: Page) -> None:
+    handle = finished.get_by_role("slider", name="Border between before and after")
+    expect(handle).to_have_attribute("aria-valuenow", "50")
     handle.focus()
     before = handle.bounding_box()
-    page.keyboard.press("ArrowRight")
+    finished.keyboard.press("ArrowRight")
     expect(handle).to_have_attribute("aria-valuenow", "55")
     after = handle.bounding_box()
     assert before is not None and after is not None
     assert after["x"] > before["x"]
 
 
-@pytest.mark.parametrize("page", ["desk-light", "phone-dark"], indirect=True)
-def test_accessible_to_everyone(page: Page) -> None:
-    """What axe-core finds against WCAG 2.1 A and AA, contrast included, where a visitor lands."""
+def test_accessible_to_everyone_on_a_desk(finished: Page) -> None:
+    check_accessibility(finished)
+
+
+@pytest.mark.parametrize("page", ["phone-dark"], indirect=True)
+def test_accessible_to_everyone_on_a_dark_phone(page: Page) -> None:
     wait_for_example(page)
+    check_accessibility(page)
+
+
+def check_accessibility(page: Page) -> None:
+    """Let axe-core look for violations of WCAG 2.1 A and AA, contrast included."""
     for tab in (Stage.OUTPUT.label, Stage.ILLUMINATION.label, "All"):
         open_tab_named(page, tab)
         found = Axe().run(page, options=AXE_RULES).response["violations"]
@@ -699,8 +759,12 @@ def test_accessible_to_everyone(page: Page) -> None:
         assert problems == []
 
 
-@pytest.mark.parametrize("page", SIZES, indirect=True)
 def test_nothing_jumps_while_results_arrive(page: Page, dark_photo: Path) -> None:
+    check_that_nothing_jumps(page, dark_photo)
+
+
+def check_that_nothing_jumps(page: Page, dark_photo: Path) -> None:
+    """Take a page from its start to the results of a photo."""
     for part in ("#photo", "#examples", "#status"):
         expect(page.locator(part)).to_be_visible()
     page.evaluate("window.layoutShift = 0")  # of gradio's own start
@@ -708,12 +772,6 @@ def test_nothing_jumps_while_results_arrive(page: Page, dark_photo: Path) -> Non
     upload(page, dark_photo)
     wait_for_all(page)
     assert page.evaluate("window.layoutShift") < LARGEST_SHIFT
-
-
-@pytest.mark.parametrize("page", ["phone"], indirect=True)
-def test_phone_does_not_scroll_sideways(page: Page) -> None:
-    wait_for_example(page)
-    assert page.evaluate("document.documentElement.scrollWidth") <= SIZES["phone"][0]
 
 
 def test_slider_compares_the_experiment_chosen(finished: Page) -> None:
@@ -724,31 +782,7 @@ def test_slider_compares_the_experiment_chosen(finished: Page) -> None:
         assert output is not None
         after = finished.locator(f"#before-after img[src='{output}']")
         expect(after).to_be_visible()
-
-
-def test_second_photo_replaces_the_first(page: Page, dark_photo: Path, tmp_path: Path) -> None:
-    upload(page, dark_photo)
-    wait_for_all(page)
-    page.locator("#photo").get_by_label("Remove Image").or_(
-        page.locator("#photo button[aria-label='Clear']")
-    ).first.click()
-    expect(page.locator("#before-after img")).to_have_count(0)
-    other = tmp_path / "other.png"
-    Image.open(dark_photo).crop((0, 0, 64, 48)).save(other)
-    upload(page, other)
-    wait_for_all(page, "64×48")
-    assert download(page, "#output-join img").shape == (48, 64, 3)
-
-
-@pytest.mark.parametrize(("width", "height"), [(1200, 1000), (10_000, 10_000)])
-def test_photo_above_the_limit_gets_a_clear_message(
-    page: Page, tmp_path: Path, width: int, height: int
-) -> None:
-    large = tmp_path / "large.png"
-    Image.new("1", (width, height)).save(large)
-    upload(page, large)
-    message = f"{width}×{height} pixels ({width * height / 1e6:.1f} megapixels)"
-    expect(page.locator("#status")).to_contain_text(message)
+        expect(finished.locator("#best-at")).to_contain_text(experiment.best_at)
 
 
 def test_controls_change_the_output_without_the_networks(finished: Page, dark_photo: Path) -> None:
@@ -877,20 +911,24 @@ def test_zip_holds_every_stage_and_a_contact_sheet(finished: Page) -> None:
     assert sorted(names) == sorted(stages | outputs | {"dark-input.png", "dark-contact-sheet.png"})
 
 
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [("text.png", "can't be read as a photo"), ("video.mp4", "Invalid file type")],
-)
-def test_file_that_is_no_photo_gets_a_message(
-    page: Page, tmp_path: Path, name: str, message: str
-) -> None:
+def test_what_cannot_be_enhanced_gets_a_clear_message(page: Page, tmp_path: Path) -> None:
     wait_for_example(page)
-    broken = tmp_path / name
-    broken.write_bytes(b"\0\0\0\x18ftypmp42 this is no picture")
-    upload(page, broken)
-    expect(page.get_by_text(message).first).to_be_visible(timeout=NETWORKS_TIMEOUT)
-    expect(page.get_by_text("/tmp")).to_have_count(0)  # no path on the server
-    expect(page.get_by_text("Traceback")).to_have_count(0)
+    for width, height in ((1200, 1000), (10_000, 10_000)):
+        large = tmp_path / f"{width}.png"
+        Image.new("1", (width, height)).save(large)
+        upload(page, large)
+        message = f"{width}×{height} pixels ({width * height / 1e6:.1f} megapixels)"
+        expect(page.locator("#status")).to_contain_text(message)
+    for name, message in (
+        ("text.png", "can't be read as a photo"),
+        ("video.mp4", "Invalid file type"),
+    ):
+        broken = tmp_path / name
+        broken.write_bytes(b"\0\0\0\x18ftypmp42 this is no picture")
+        upload(page, broken)
+        expect(page.get_by_text(message).first).to_be_visible()
+        expect(page.get_by_text("/tmp")).to_have_count(0)  # no path on the server
+        expect(page.get_by_text("Traceback")).to_have_count(0)
 
 
 def test_two_visitors_see_their_own_photos(browser: Browser, server: str, tmp_path: Path) -> None:
@@ -993,7 +1031,7 @@ def test_readme_calls_the_demo_over_mcp(server: str) -> None:
     assert {"enhance", "compare"} == {tool.name for tool in results["tools"].tools}
 
 
-def test_twenty_users_at_once_get_their_own_pictures(server: str, tmp_path: Path) -> None:
+def test_users_at_once_get_their_own_pictures(server: str, tmp_path: Path) -> None:
     def visit(user: int) -> tuple[Path, str]:
         photo = tmp_path / f"{user}.png"
         colours = np.random.default_rng(user).integers(0, 40, (8, 8 + user, 3), dtype=np.uint8)
@@ -1006,17 +1044,10 @@ def test_twenty_users_at_once_get_their_own_pictures(server: str, tmp_path: Path
         )
         return photo, client.predict(handle_file(photo), "join", api_name="/enhance")[3]
 
-    with ThreadPoolExecutor(20) as users:
-        for photo, output in users.map(visit, range(20)):
+    with ThreadPoolExecutor(8) as users:
+        for photo, output in users.map(visit, range(8)):
             expected = retinex.enhance(photo, "join").output
             np.testing.assert_array_equal(np.asarray(Image.open(output)), expected)
-
-
-def test_one_pixel_is_a_photo(page: Page, tmp_path: Path) -> None:
-    path = tmp_path / "dot.png"
-    Image.new("RGB", (1, 1), (20, 10, 5)).save(path)
-    upload(page, path)
-    wait_for_all(page, "1×1")
 
 
 @pytest.mark.parametrize("there", [True, False])
@@ -1089,7 +1120,7 @@ def test_dockerfile_copies_what_the_demo_needs(tmp_path: Path, dark_photo: Path)
     server = start(
         [sys.executable, *command[1:]],
         app,
-        tmp_path / "log",
+        tmp_path,
         PYTHONPATH=str(app),
         TMPDIR=str(temporary),
     )
@@ -1176,3 +1207,4 @@ def test_nothing_is_logged_of_pictures_or_their_faults(demo: Server) -> None:
     """After all tests above: names of files, sizes and stack traces would be in the log."""
     assert demo.process.poll() is None
     assert demo.log.read_text() == ""
+    assert not re.search(r"/tmp|\.(png|jpg)|\d×\d|Traceback|HTTP/", demo.printed.read_text())

@@ -134,10 +134,6 @@ def test_decom_loss_weighs_its_terms(weights: DecomWeights) -> None:
     assert loss.item() == pytest.approx(expected)
 
 
-def test_decom_loss_has_the_weights_of_the_papers_code() -> None:
-    assert DecomWeights(0.001, 0.01, 0.1) == PAPERS_CODE
-
-
 def test_decom_loss_is_zero_for_a_perfect_flat_decomposition() -> None:
     low, high = Decomposition(flat(0.5, 3), flat(0.25, 1)), Decomposition(flat(0.5, 3), flat(1, 1))
 

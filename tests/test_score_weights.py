@@ -1,12 +1,12 @@
 """`results/score_weights.py`, which scores weights on photos that they haven't seen."""
 
 import runpy
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from conftest import run_program
 
 from retinex.experiments import EXPERIMENTS
 from retinex.training.build import build_network
@@ -57,17 +57,14 @@ def test_weights_that_may_have_seen_the_photos_are_not_scored(
     how: str,
     tiny_lol: Path,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     torch.manual_seed(0)
     net = build_network(EXPERIMENTS["join_ignore_enhance"])
     facts = spoil(settings, how) | {"experiment": "join_ignore_enhance"}
     save_weights(tmp_path / "net.safetensors", net, facts)
-    arguments = [str(tmp_path / "net.safetensors"), "--data", str(tiny_lol)]
-    monkeypatch.setattr(sys, "argv", ["score_weights.py", *arguments])
 
     with pytest.raises(SystemExit, match=r"net\.safetensors.*may have seen"):
-        runpy.run_path(str(SCRIPT), run_name="__main__")
+        run_program(SCRIPT, tmp_path / "net.safetensors", "--data", tiny_lol)
 
 
 def test_weights_that_have_not_seen_the_photos_are_scored(settings: dict[str, Any]) -> None:

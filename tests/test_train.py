@@ -1,6 +1,5 @@
 import csv
 import os
-import runpy
 import shutil
 import signal
 import sqlite3
@@ -15,15 +14,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import run_program
 from PIL import Image
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from retinex.experiments import EXPERIMENTS
 from retinex.metrics import psnr, ssim
-from retinex.training import checkpoints
+from retinex.training import checkpoints, phases
+from retinex.training.arguments import parse_arguments
 from retinex.training.averaging import average_weights
 from retinex.training.checkpoints import load_state, load_weights, save_state
+from retinex.training.losses import DecomWeights, decom_loss
 from retinex.training.networks import RetinexNet
 from retinex.training.pairs import Batch, Variety, training_batches
 from retinex.training.phases import DivergedError, take_step
@@ -49,7 +51,8 @@ LOSSES = {
 
 TRAIN_UNTIL_KILLED = """
 import os, runpy, signal, sys
-from retinex.training import checkpoints
+from retinex.training import checkpoints, phases
+from retinex.training.arguments import parse_arguments
 
 _, how, rows, *sys.argv = sys.argv
 save_state = checkpoints.save_state
@@ -81,18 +84,15 @@ def trained(project: Path) -> Path:
 
 
 def train(cwd: Path, *arguments: str | Path) -> None:
-    """Run train.py in this process, which has PyTorch loaded already."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(cwd)
-        patch.setattr(sys, "argv", ["train.py", *map(str, arguments)])
-        runpy.run_path(str(TRAIN), run_name="__main__")
+        run_program(TRAIN, *arguments)
 
 
 def parse(*arguments: str) -> Namespace:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["train.py", *arguments])
-        parsed: Namespace = runpy.run_path(str(TRAIN))["parse_arguments"]()
-    return parsed
+        return parse_arguments()
 
 
 def read_log(folder: Path) -> list[dict[str, str]]:
@@ -269,25 +269,29 @@ def test_each_mode_has_its_weights_of_the_loss(
     assert (args.mutual, args.invariable, args.smoothness) == weights
 
 
-@pytest.mark.parametrize("weight", ["--mutual", "--invariable", "--smoothness"])
-def test_each_weight_reaches_the_loss(trained: Path, tmp_path: Path, weight: str) -> None:
-    """At a learning rate of 0, so that nothing else makes a difference."""
-    name = "join_ignore_enhance"
-    arguments = ("-dlr", "0", *TINY, "--start", trained / name / f"{name}.safetensors")
-    for value in ("0.5", "1.5"):
-        train(
-            trained.parent,
-            *(*STUDY[name], "--mutual", "1", "--invariable", "1", "--smoothness", "1"),
-            *(weight, value, *arguments, "--out", tmp_path / value),
-        )
+def test_each_weight_reaches_the_loss(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = set()
 
-    (low,), (high,) = (read_log(tmp_path / value / name) for value in ("0.5", "1.5"))
-    assert float(high["train_decom"]) > float(low["train_decom"])
+    def note_weights(*arguments: Any) -> torch.Tensor:
+        weights.add(arguments[-1])
+        return decom_loss(*arguments)
+
+    monkeypatch.setattr(phases, "decom_loss", note_weights)
+    values = "--mutual", "0.2", "--invariable", "0.3", "--smoothness", "0.4"
+    train(project, *STUDY["join_ignore_enhance"], *TINY, *values, "--out", tmp_path)
+
+    assert weights == {
+        DecomWeights(mutual_reconstruction=0.2, invariable_reflectance=0.3, smoothness=0.4)
+    }
 
 
-@pytest.mark.parametrize("share", Variety._fields)
+@pytest.mark.parametrize(
+    "shares", [Variety(synthetic=0.1, exchanged=0.2, shuffled=0.3, mixed=0.4), Variety(mixed=0.5)]
+)
 def test_each_share_reaches_the_pairs(
-    tiny_lol: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: str
+    tiny_lol: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shares: Variety
 ) -> None:
     asked_for = []
 
@@ -301,12 +305,13 @@ def test_each_share_reaches_the_pairs(
             for name in (path.name, f"again-{path.name}"):
                 (tmp_path / kind).mkdir(exist_ok=True)
                 shutil.copy(path, tmp_path / kind / name)
-    command = *STUDY["join_ignore_enhance"], *TINY, f"--{share}", "0.25"
+    values = [text for share, value in shares._asdict().items() for text in (f"--{share}", value)]
+    command = *STUDY["join_ignore_enhance"], *TINY, *values
     train(tmp_path, *command, "--data", tmp_path, "--out", tmp_path)
 
-    assert [variety for _, variety in asked_for] == [Variety(**{share: 0.25})]
-    ((pairs, _),) = asked_for
-    assert any(pair.others for pair in pairs) == (share == "exchanged")
+    ((pairs, variety),) = asked_for
+    assert variety == shares
+    assert any(pair.others for pair in pairs) == bool(shares.exchanged)
 
 
 def test_resuming_needs_neither_starting_weights_nor_equal_timing(
@@ -532,9 +537,8 @@ def test_all_pairs_can_be_trained_on(project: Path, tmp_path: Path) -> None:
     assert (folder / "grids" / "join_001.png").is_file()
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows has no SIGKILL")
 @pytest.mark.parametrize(
-    ("experiment", "arguments", "rows_before_kill"),
+    ("experiment", "arguments", "rows_before"),
     [
         ("split_resize", ("-e", "3", "--scheduler", "step"), 4),
         ("split_resize", ("-e", "3", "--scheduler", "cosine"), 1),
@@ -542,54 +546,67 @@ def test_all_pairs_can_be_trained_on(project: Path, tmp_path: Path) -> None:
         ("retinex_plus", ("-m", "plus", "-e", "2", "--synthetic", "0.5", "--precision", "bf16"), 1),
     ],
 )
-def test_a_killed_run_resumes_to_the_same_weights(
-    project: Path,
-    tmp_path: Path,
-    experiment: str,
-    arguments: tuple[str, ...],
-    rows_before_kill: int,
+def test_a_stopped_run_resumes_to_the_same_weights(
+    project: Path, tmp_path: Path, experiment: str, arguments: tuple[str, ...], rows_before: int
 ) -> None:
     command = [*TINY, *arguments, "-s", "100"]
+    stopped, whole = tmp_path / "stopped", tmp_path / "whole"
+    train(project, *command, "--out", whole)
+
+    stop_at_row(project, [*command, "--out", stopped], rows_before)
+    assert not (stopped / experiment / f"{experiment}.safetensors").exists()
+    train(project, *command, "--out", stopped, "--resume")
+
+    assert_same_run(stopped / experiment, whole / experiment)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows has no SIGKILL")
+def test_a_killed_process_leaves_a_run_that_resumes(project: Path, tmp_path: Path) -> None:
+    command = ["-m", "join", "-i", "-e", "2", *TINY, "-s", "100"]
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     train(project, *command, "--out", whole)
 
-    kill_at_row(project, [*command, "--out", str(killed)], rows_before_kill)
-    assert not (killed / experiment / f"{experiment}.safetensors").exists()
+    program = [sys.executable, "-c", TRAIN_UNTIL_KILLED, "SIGKILL", "1", TRAIN, *command]
+    done = subprocess.run([*program, "--out", killed], cwd=project, capture_output=True)
+    assert done.returncode == -signal.SIGKILL
     train(project, *command, "--out", killed, "--resume")
 
-    weights = f"{experiment}/{experiment}.safetensors"
-    assert_same_weights(killed / weights, whole / weights)
-    log, expected = read_log(killed / experiment), read_log(whole / experiment)
+    assert_same_run(killed / "join_ignore_enhance", whole / "join_ignore_enhance")
+
+
+def stop_at_row(cwd: Path, command: list[str | Path], rows: int) -> None:
+    """Stop train.py when its log has a row more than its state."""
+
+    def stop_or_save_state(path: Path, state: dict[str, Any], rng: Any) -> None:
+        if len(state["log"]) > rows:
+            raise KeyboardInterrupt
+        save_state(path, state, rng)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoints, "save_state", stop_or_save_state)
+        with pytest.raises(SystemExit, match="--resume"):
+            train(cwd, *command)
+
+
+def assert_same_run(ours: Path, reference: Path) -> None:
+    """Weights, log and schedule of two folders of an experiment."""
+    weights = f"{ours.name}.safetensors"
+    assert_same_weights(ours / weights, reference / weights)
+    log, expected = read_log(ours), read_log(reference)
     last_epoch = log[-1]["epoch"]
     assert all(bool(row["val_psnr"]) == (row["epoch"] == last_epoch) for row in log)
     for row in (*log, *expected):
         del row["seconds"]
     assert log == expected
     # What plateau has counted shows in no row of so short a run.
-    states = [load_state(folder / experiment / "last.pt") for folder in (killed, whole)]
+    states = [load_state(folder / "last.pt") for folder in (ours, reference)]
     assert states[0]["schedule"] == states[1]["schedule"]
 
 
-def kill_at_row(cwd: Path, command: list[str], rows: int) -> None:
-    """Let train.py be killed without warning when its log has a row more than its state."""
-    program = [sys.executable, "-c", TRAIN_UNTIL_KILLED, "SIGKILL", str(rows), TRAIN, *command]
-    assert subprocess.run(program, cwd=cwd, capture_output=True).returncode == -signal.SIGKILL
-
-
-def test_an_interrupted_run_keeps_its_records_and_says_how_to_go_on(
-    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def press_ctrl_c_in_the_second_epoch(path: Path, state: dict[str, Any], rng: Any) -> None:
-        if state["epoch"] == 2:
-            raise KeyboardInterrupt
-        save_state(path, state, rng)
-
-    arguments = ("-m", "join", "-i", "-e", "2", *TINY, "--out", tmp_path)
-    arguments += ("--tracker", "tensorboard")
-    with monkeypatch.context() as patch:
-        patch.setattr(checkpoints, "save_state", press_ctrl_c_in_the_second_epoch)
-        with pytest.raises(SystemExit, match="--resume"):
-            train(project, *arguments)
+def test_an_interrupted_run_keeps_its_records(project: Path, tmp_path: Path) -> None:
+    arguments = ["-m", "join", "-i", "-e", "2", *TINY, "--out", tmp_path]
+    arguments += ["--tracker", "tensorboard"]
+    stop_at_row(project, arguments, 1)
 
     assert tensorboard_steps(tmp_path / "join_ignore_enhance") == [1, 2]
     train(project, *arguments, "--resume")
@@ -648,12 +665,3 @@ def recorded_runs(tracker: str, files: list[Path]) -> set[str]:
     (database,) = files
     with closing(sqlite3.connect(database)) as connection:
         return {run for (run,) in connection.execute("SELECT run_id FROM metrics")}
-
-
-def test_an_untouched_copy_resumes_to_what_it_was(trained: Path, tmp_path: Path) -> None:
-    shutil.copytree(trained / "join", tmp_path / "join")
-    (tmp_path / "join" / "join.safetensors").unlink()
-
-    train(trained.parent, *STUDY["join"], *TINY, "--resume", "--out", tmp_path)
-
-    assert_same_weights(tmp_path / "join" / "join.safetensors", trained / "join/join.safetensors")
