@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 
+from retinex.device import Device, open_model
 from retinex.photo import Pixels
 from retinex.training.build import Network
 from retinex.training.checkpoints import CheckpointError, load_weights, read_safetensors
@@ -105,9 +105,7 @@ def checked_images() -> Iterator[Pixels]:
 
 def largest_difference(net: Network, file: Path) -> int:
     """Compare `file` in onnxruntime with `net` in PyTorch on images of several kinds."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # that an optional input isn't a constant is known
-    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    session = open_model(file, Device.CPU).session
     largest = 0
     for image in checked_images():
         pairs = zip(session.run(None, {"image": image}), run_in_torch(net, image), strict=True)

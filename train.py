@@ -129,24 +129,6 @@ class Run:
         return self.folder / STATE_FILE
 
 
-class LossMeans:
-    """Means of losses over pairs, added batch by batch."""
-
-    def __init__(self) -> None:
-        self._sums: dict[str, float] = {}
-        self._pairs = 0
-
-    def add(self, losses: Losses, pairs: int) -> None:
-        """Add the mean losses of a batch of `pairs` pairs."""
-        self._pairs += pairs
-        for name, loss in losses.items():
-            self._sums[name] = self._sums.get(name, 0.0) + loss.item() * pairs
-
-    def compute(self) -> dict[str, float]:
-        """Return the mean of each loss over all pairs added."""
-        return {name: total / self._pairs for name, total in self._sums.items()}
-
-
 def main() -> None:
     """Train the experiment the command line asks for."""
     args = parse_arguments()
@@ -388,27 +370,39 @@ def train_epoch(
 ) -> dict[str, float]:
     """Take one optimizer step a batch; return the mean of each loss over the pairs."""
     run.net.train()
-    means = LossMeans()
+    of_batches = []
     args = run.args
     variety = Variety(args.synthetic, args.exchanged, args.shuffled, args.mixed)
     batches = training_batches(run.training, args.crop, args.batch_size, run.rng, variety)
     for batch in batches:
         losses = losses_of(run, run.net, phase, batch)
         take_step(losses, run.net, optimizer, run.averaged)
-        means.add(losses, len(batch.low))
+        values = {name: loss.item() for name, loss in losses.items()}
+        of_batches.append((values, len(batch.low)))
         bar.update()
-        bar.set_postfix({name: f"{loss.item():.4f}" for name, loss in losses.items()})
-    return means.compute()
+        bar.set_postfix({name: f"{value:.4f}" for name, value in values.items()})
+    return mean_losses(of_batches)
 
 
 @torch.inference_mode()
 def validate(run: Run, phase: Phase) -> dict[str, float]:
     """Return the mean of each loss over the validation pairs; nothing if there are none."""
     run.averaged.eval()
-    means = LossMeans()
+    of_batches = []
     for batch in validation_batches(run.validation, run.args.crop, run.args.batch_size):
-        means.add(losses_of(run, run.released, phase, batch), len(batch.low))
-    return means.compute()
+        losses = losses_of(run, run.released, phase, batch)
+        of_batches.append(({name: loss.item() for name, loss in losses.items()}, len(batch.low)))
+    return mean_losses(of_batches)
+
+
+def mean_losses(of_batches: list[tuple[dict[str, float], int]]) -> dict[str, float]:
+    """Average each loss over all pairs, given its mean over those of a batch and how many."""
+    pairs = [count for _, count in of_batches]
+    names = of_batches[0][0] if of_batches else {}
+    return {
+        name: float(np.average([losses[name] for losses, _ in of_batches], weights=pairs))
+        for name in names
+    }
 
 
 def score_photos(run: Run) -> dict[str, float]:

@@ -11,7 +11,6 @@ import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -113,26 +112,14 @@ def batches(model: Path, photo: Pixels) -> dict[str, Run]:
 
 def tile_sizes(experiment: str, photo: Pixels) -> dict[str, Run]:
     """The product's own way, with its tiles and with others."""
-    enhancer = inference.CombinedEnhancer([experiment], Device.CPU)
-
-    def split() -> list[inference.Tile]:
-        return list(inference.split_into_tiles(*photo.shape[:2], enhancer._halo, enhancer._stride))
-
-    def in_tiles_of(side: int) -> Any:
-        return patch.object(inference, "TILE", side)
+    enhancer = inference.Enhancer(experiment, Device.CPU)
 
     def enhance_in(side: int) -> Pixels:
-        with in_tiles_of(side):
-            return enhancer.enhance(photo)[0].output
+        with patch.object(inference, "TILE", side):
+            return enhancer.enhance(photo).output
 
-    compared: dict[str, Run] = {"as it is": lambda: enhancer.enhance(photo)[0].output}
-    standard = split()
-    for side in TILES:
-        with in_tiles_of(side):
-            differs = split() != standard
-        if differs:
-            compared[f"of {side} pixels"] = partial(enhance_in, side)
-    return compared
+    sides = {"as it is": inference.TILE} | {f"of {side} pixels": side for side in TILES}
+    return {name: partial(enhance_in, side) for name, side in sides.items()}
 
 
 def new_options(**changed: object) -> onnxruntime.SessionOptions:

@@ -16,7 +16,7 @@ from retinex.photo import Pixels
 
 FOLDER = Path(__file__).parent
 SEED = 0
-EXPOSURES = (1.0, 0.3, 0.1, 0.03, 0.01)
+EXPOSURES = (0.3, 0.1, 0.03, 0.01)
 
 
 def main() -> None:
@@ -37,7 +37,7 @@ def list_cases() -> dict[str, Pixels]:
     cases = {}
     for name, photo in (("Astronaut", data.astronaut()), ("Coffee", data.coffee())):
         cases[f"{name}, as photographed"] = photo
-        for exposure in EXPOSURES[1:]:
+        for exposure in EXPOSURES:
             dark = darken(photo, LowLight(exposure=exposure), rng)
             cases[f"{name}, {exposure:.0%} of the light"] = dark
     cases["Rocket launch at night, as photographed"] = data.rocket()

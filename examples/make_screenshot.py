@@ -1,13 +1,11 @@
 """Make the screenshot at the top of README: the demo as it opens, in a real browser.
 
-`python examples/make_screenshot.py` needs Playwright and Chromium, as the tests do.
+`python examples/make_screenshot.py` photographs the page that `python demo.py` serves beside it. It
+needs Playwright and Chromium, as the tests do.
 """
 
 import io
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 from PIL import Image
@@ -17,7 +15,7 @@ from retinex import EXPERIMENTS
 
 ROOT = Path(__file__).parent.parent
 TARGET = ROOT / "examples" / "screenshot.webp"
-PORT = 7899
+ADDRESS = "http://127.0.0.1:7860/?__theme=light"
 SIZE = (1440, 1400)
 CHROMIUM_OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 PATIENCE = 600_000
@@ -25,24 +23,9 @@ PATIENCE = 600_000
 
 
 def main() -> None:
-    """Start the demo, open it, wait until the example is enhanced, and keep what is seen."""
-    environment = os.environ | {
-        "CI": "true",
-        "GRADIO_SERVER_PORT": str(PORT),
-        "PYTHONUNBUFFERED": "1",
-    }
-    server = subprocess.Popen(
-        [sys.executable, "demo.py"], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert server.stdout is not None
-        if not any("Running on local URL" in line for line in server.stdout):
-            raise SystemExit("make_screenshot.py: the demo didn't start")
-        screenshot = photograph(f"http://127.0.0.1:{PORT}/?__theme=light")
-    finally:
-        server.terminate()
-        server.wait()
-    Image.open(io.BytesIO(screenshot)).convert("RGB").save(TARGET, quality=85, method=6)
+    """Open the demo, wait until the example is enhanced, and keep what is seen."""
+    screenshot = Image.open(io.BytesIO(photograph(ADDRESS)))
+    screenshot.convert("RGB").save(TARGET, quality=85, method=6)
     print(f"{TARGET.relative_to(ROOT)}: {TARGET.stat().st_size / 1000:.0f} kB")
 
 

@@ -8,26 +8,12 @@
 
 __version__ = "0.1.0"
 
-from typing import TYPE_CHECKING
-
+from retinex.adjustments import Adjustments, adjust, denoise_reflectance
 from retinex.device import Device, DeviceError
 from retinex.experiments import EXPERIMENTS, Experiment
 from retinex.inference import Enhancement, Enhancer, ModelError, enhance
 from retinex.photo import Photo, PhotoError, open_photo, save_photo
 from retinex.stages import Stage
-
-if TYPE_CHECKING:
-    from retinex.adjustments import Adjustments, adjust, denoise_reflectance
-else:
-
-    def __getattr__(name):
-        """Import the adjustments when they are first used: they need OpenCV, which takes time."""
-        if name not in {"Adjustments", "adjust", "denoise_reflectance"}:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from retinex import adjustments
-
-        return getattr(adjustments, name)
-
 
 __all__ = [
     "EXPERIMENTS",

@@ -16,7 +16,7 @@ def colour(illumination: Pixels) -> Pixels:
     )
 
 
-def list_colours(count: int) -> list[str]:
-    """List `count` evenly spaced colours from dark to bright as CSS writes them."""
-    levels = np.linspace(0, 255, count).round().astype(np.uint8)
+def list_colours() -> list[str]:
+    """List nine evenly spaced colours from dark to bright as CSS writes them."""
+    levels = np.linspace(0, 255, 9).round().astype(np.uint8)
     return [f"rgb({red} {green} {blue})" for red, green, blue in colour(levels[None])[0]]

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from retinex import __version__
 from retinex.adjustments import MAX_EXPOSURE, Adjustments
 from retinex.batch import Batch, BatchError, Format, Job, check_writable, plan_batch, run_job
-from retinex.datasets import DatasetError
+from retinex.datasets import LOL_TEST_FOLDER, DatasetError, match_stems
 from retinex.device import Device, DeviceError
 from retinex.experiments import EXPERIMENTS
 from retinex.inference import DEFAULT_EXPERIMENT, MODELS_FOLDER, Enhancer, ModelError
@@ -67,7 +67,7 @@ def run_evaluate(args: argparse.Namespace) -> int:
     """Evaluate experiments on pairs; print the means and write all the rest."""
     from retinex import evaluation, evaluation_report  # loads SciPy
 
-    pairs = evaluation.list_test_pairs(args.folder)
+    pairs = match_stems(args.folder, LOL_TEST_FOLDER)
     enhancers = evaluation.open_enhancers(args.experiment, args.device, args.models)
     notes = []
     lpips, why_not = evaluation.load_lpips()

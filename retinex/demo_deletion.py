@@ -26,7 +26,8 @@ def keep_deleting_old_files(folder: Path) -> None:
 
     def run() -> None:
         while folder.is_dir():
-            delete_old_files(folder, kept, seconds_to_keep(shutil.disk_usage(folder).free))
+            with suppress(OSError):  # it is going, or its disk doesn't answer
+                delete_old_files(folder, kept, seconds_to_keep(shutil.disk_usage(folder).free))
             time.sleep(SECONDS_BETWEEN_DELETIONS)
 
     threading.Thread(target=run, daemon=True).start()

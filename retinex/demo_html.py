@@ -46,6 +46,6 @@ def draw_colour_legend() -> str:
     """Draw what the colours of an illumination stand for."""
     return (
         "<p class='colour-legend'>0 (no light) "
-        f"<i style='background: linear-gradient(to right, {', '.join(list_colours(9))})'></i>"
+        f"<i style='background: linear-gradient(to right, {', '.join(list_colours())})'></i>"
         " 1 (full light)</p>"
     )

@@ -15,7 +15,7 @@ from PIL import Image
 
 from retinex.adjustments import Adjustments, adjust
 from retinex.contact_sheet import draw_contact_sheet
-from retinex.datasets import LOL_TEST_FOLDER, DatasetError, match_stems, read_pair
+from retinex.datasets import DatasetError, read_pair
 from retinex.experiments import EXPERIMENTS
 from retinex.inference import TILE, Enhancement, Enhancer, ModelError
 from retinex.metrics import SSIM_WINDOW, WHITE, psnr, psnr_gt_mean, ssim
@@ -23,7 +23,6 @@ from retinex.photo import Pixels
 from retinex.stages import Stage
 from retinex.statistics import measure_flat_noise
 
-NO_ADJUSTMENTS = Adjustments()
 Measure = Callable[[Pixels, Pixels, Pixels], dict[str, float]]
 """Numbers by name, made of a dark photo, what the networks made of it, and its reference; all
 (h, w, 3) uint8."""
@@ -53,14 +52,6 @@ class Evaluated:
     scores: ImageScores
     enhancement: Enhancement
     reference: Pixels
-
-
-def list_test_pairs(root: Path) -> list[tuple[Path, Path]]:
-    """List the (low, high) files of a folder with `low` and `high`, or of LOL's `eval15`.
-
-    Raises: as `retinex.datasets.match_stems`.
-    """
-    return match_stems(root, LOL_TEST_FOLDER)
 
 
 def open_enhancers(experiments: Sequence[str], device: str, models: Path) -> list[Enhancer]:
@@ -119,7 +110,7 @@ def evaluate(
     pairs: Sequence[tuple[Path, Path]],
     enhancers: Sequence[Enhancer],
     measures: Mapping[str, Sequence[Measure]],
-    adjustments: Adjustments = NO_ADJUSTMENTS,
+    adjustments: Adjustments,
 ) -> Iterator[Evaluated]:
     """Run every experiment on every pair, pair by pair.
 

@@ -11,7 +11,6 @@ Modeling and Fitting for Single-Image Raw-Data", IEEE TIP 2008, between two tone
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,18 +29,8 @@ STRONGEST_TINT = 0.3
 
 Tints = NDArray[np.float32]
 """Factors of red, green and blue in places evenly spread, around 1, (h, w, 3)."""
-
-
-class Part(NamedTuple):
-    """A rectangle of a photo, as shares of its width and height."""
-
-    left: float
-    top: float
-    right: float
-    bottom: float
-
-
-WHOLE = Part(0, 0, 1, 1)
+Box = tuple[float, float, float, float]
+"""Left, top, right and bottom, in tints' places."""
 
 
 @dataclass(frozen=True)
@@ -104,18 +93,13 @@ def random_tints(rng: np.random.Generator) -> Tints:
     return tints
 
 
-def tint(photo: Pixels, tints: Tints, part: Part = WHOLE) -> Pixels:
+def tint(photo: Pixels, tints: Tints, box: Box | None = None) -> Pixels:
     """Return `photo`, (h, w, 3) uint8, tinted smoothly and clipped; same shape and dtype.
 
     Args:
-        part: what `photo` is of the one that the tints belong to.
+        box: where among the tints `photo` lies, if not in all of them.
     """
     height, width = photo.shape[:2]
-    places_down, places_across = tints.shape[:2]
-    box = (
-        *(part.left * places_across, part.top * places_down),
-        *(part.right * places_across, part.bottom * places_down),
-    )
     factors = [
         np.asarray(Image.fromarray(channel).resize((width, height), Image.Resampling.BILINEAR, box))
         for channel in np.moveaxis(tints, 2, 0).copy()

@@ -213,17 +213,11 @@ def _fit_exif(photo: Photo, file_format: str) -> bytes | Image.Exif:
         case "JPEG":
             return _shorten_exif(photo.exif)
         case "TIFF" if photo.exif or photo.xmp:
-            exif = Image.Exif()
-            exif.load(photo.exif)
-            described = _without_layout(exif)
-            _keep_text(described)
+            described = _without_layout(_load_exif(photo.exif))
             if photo.xmp:
                 described[ExifTags.Base.XMLPacket] = photo.xmp
-            # Not its bytes: Pillow would read them, and lose the accents again.
-            exif = Image.Exif()
-            exif.load(described.tobytes())
-            _keep_text(exif)
-            return exif
+            # Not its bytes: Pillow would read them, and lose accents.
+            return _load_exif(described.tobytes())
     return photo.exif
 
 
@@ -243,9 +237,7 @@ def _shorten_exif(block: bytes) -> bytes:
     """Take the maker's notes, and if need be all, out of EXIF data too long for a JPEG file."""
     if len(block) <= LONGEST_JPEG_EXIF:
         return block
-    exif = Image.Exif()
-    exif.load(block)
-    _keep_text(exif)
+    exif = _load_exif(block)
     exif.get_ifd(ExifTags.IFD.Exif).pop(ExifTags.Base.MakerNote, None)
     shorter = exif.tobytes()
     return shorter if len(shorter) <= LONGEST_JPEG_EXIF else b""
@@ -349,6 +341,14 @@ class _Text(str):
     def encode(self, *_: str) -> bytes:
         """Return the bytes that the text was read from."""
         return super().encode("latin-1", "replace")
+
+
+def _load_exif(block: bytes) -> Image.Exif:
+    """Read EXIF data so that it keeps its accents when it is written."""
+    exif = Image.Exif()
+    exif.load(block)
+    _keep_text(exif)
+    return exif
 
 
 def _keep_text(exif: Image.Exif) -> None:

@@ -374,14 +374,13 @@ def test_unknown_experiment_names_those_there_are() -> None:
 def test_import_leaves_out_what_only_some_need() -> None:
     code = (
         "import sys, retinex\n"
-        "print(sorted({'cv2', 'torch', 'gradio', 'onnx', 'skimage', 'tqdm'} & set(sys.modules)))\n"
-        "print(retinex.adjust.__module__, retinex.Adjustments().strength)\n"
+        "print(sorted({'torch', 'gradio', 'onnx', 'skimage', 'tqdm'} & set(sys.modules)))\n"
     )
     root = Path(retinex.__file__).parent.parent
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
     )
-    assert done.stdout.split("\n")[:2] == ["[]", "retinex.adjustments 1.0"]
+    assert done.stdout == "[]\n"
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="Linux tells a process its size")

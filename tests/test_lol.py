@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from retinex import EXPERIMENTS, Enhancer
-from retinex.datasets import LOL_TRAINING_FOLDER, match_stems, read_pair
-from retinex.evaluation import list_test_pairs
+from retinex.datasets import LOL_TEST_FOLDER, LOL_TRAINING_FOLDER, match_stems, read_pair
 from retinex.metrics import psnr, ssim
 
 ROOT = Path(__file__).parent.parent
@@ -20,7 +19,7 @@ SOME_PAIRS = slice(0, None, 5)
 
 def test_lol_is_read_whole() -> None:
     assert len(match_stems(LOL, LOL_TRAINING_FOLDER)) == 485
-    assert len(list_test_pairs(LOL)) == 15
+    assert len(match_stems(LOL, LOL_TEST_FOLDER)) == 15
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
@@ -30,7 +29,7 @@ def test_the_released_files_have_the_scores_that_are_published(experiment: str) 
             row["image"]: row for row in csv.DictReader(file) if row["experiment"] == experiment
         }
     enhancer = Enhancer(experiment, "cpu")
-    for low_path, high_path in list_test_pairs(LOL)[SOME_PAIRS]:
+    for low_path, high_path in match_stems(LOL, LOL_TEST_FOLDER)[SOME_PAIRS]:
         low, high = read_pair(low_path, high_path)
         output = enhancer.enhance(low).output
         row = published[low_path.stem]

@@ -129,7 +129,7 @@ def test_decom_loss_weighs_its_terms(weights: DecomWeights) -> None:
     # mutual: R_low · I_high = 0.3 against 0.9: 0.6;
     #         R_high · I_low = 0.08, 0.24 against 0.1: (0.02 + 0.14) / 2 = 0.08
     # reflectances differ by 0.2; ∇ₓI_low = 0.2 with weight 1, ∇I_high = 0
-    mutual, invariable = weights.mutual_reconstruction, weights.invariable_reflectance
+    mutual, invariable = weights.mutual, weights.invariable
     expected = (0.06 + 0.5) + mutual * (0.6 + 0.08) + invariable * 0.2 + weights.smoothness * 0.2
     assert loss.item() == pytest.approx(expected)
 

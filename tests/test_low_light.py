@@ -5,7 +5,6 @@ from conftest import difference
 from retinex.low_light import (
     CAMERA_GAMMA,
     LowLight,
-    Part,
     darken,
     random_low_light,
     random_tints,
@@ -77,7 +76,8 @@ def test_a_part_is_tinted_as_within_the_whole() -> None:
     tints = random_tints(np.random.default_rng(1))
 
     whole = tint(flat(120), tints)
-    alone = tint(flat(120)[30:90, 100:180], tints, Part(100 / 200, 30 / 200, 180 / 200, 90 / 200))
+    box = (100 / 50, 30 / 50, 180 / 50, 90 / 50)  # each of 4×4 tints is of 50×50 pixels
+    alone = tint(flat(120)[30:90, 100:180], tints, box)
 
     assert difference(alone, whole[30:90, 100:180]) <= 1
     assert np.ptp(whole[:, :, 0]) > 5, "it differs from place to place"

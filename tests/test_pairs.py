@@ -48,7 +48,7 @@ def test_pairs_are_read_by_stem(tmp_path: Path, layout: str) -> None:
 
     pairs = load_pairs([tmp_path])
 
-    by_name = {Path(pair.name).name: pair for pair in pairs}
+    by_name = {pair.path.name: pair for pair in pairs}
     assert by_name.keys() == {"2.png", "10.png"}
     for name, high in (("2.png", noise(2)), ("10.png", noise(10, 31, 17))):
         assert np.array_equal(by_name[name].high, high)
@@ -65,7 +65,7 @@ def test_extensions_may_differ_within_a_pair(tmp_path: Path) -> None:
 
     pairs = load_pairs([tmp_path])
 
-    assert [Path(pair.name).name for pair in pairs] == ["a.JPG", "b.webp"]
+    assert [pair.path.name for pair in pairs] == ["a.JPG", "b.webp"]
     assert all(pair.low is not None and pair.low.mean() < 100 < pair.high.mean() for pair in pairs)
 
 
@@ -83,7 +83,7 @@ def test_test_photos_of_lol_are_never_read(tmp_path: Path) -> None:
 
     pairs = load_pairs([tmp_path])
 
-    assert [Path(pair.name).name for pair in pairs] == ["1.png"]
+    assert [pair.path.name for pair in pairs] == ["1.png"]
 
 
 def test_several_roots_are_joined(tmp_path: Path) -> None:
@@ -194,7 +194,10 @@ def test_empty_or_missing_folder_of_photos(tmp_path: Path, exists: bool) -> None
 
 
 def test_photos_smaller_than_the_crop_are_named() -> None:
-    pairs = [Pair("fits.png", noise(1, 16, 20), None), Pair("low.png", noise(2, 15, 90), None)]
+    pairs = [
+        Pair(Path("fits.png"), noise(1, 16, 20), None),
+        Pair(Path("low.png"), noise(2, 15, 90), None),
+    ]
 
     check_crop(pairs, 15)
     with pytest.raises(DatasetError, match=r"low\.png") as caught:
@@ -204,7 +207,7 @@ def test_photos_smaller_than_the_crop_are_named() -> None:
 
 def test_low_and_high_stay_aligned() -> None:
     high = noise(0)
-    pair, rng = Pair("pair", high, high // 4), np.random.default_rng(0)
+    pair, rng = Pair(Path("pair"), high, high // 4), np.random.default_rng(0)
     orientations = {
         np.rot90(square, turns).tobytes()
         for square in (high[:16, :16], high[:16, :16][:, ::-1])
@@ -227,14 +230,14 @@ def test_whole_photo_crops_come_in_all_eight_orientations() -> None:
     square = noise(0, 16, 16)
     rng = np.random.default_rng(0)
 
-    seen = {random_crop(Pair("", square, square), 16, rng)[1].tobytes() for _ in range(100)}
+    seen = {random_crop(Pair(Path(), square, square), 16, rng)[1].tobytes() for _ in range(100)}
 
     expected = [np.rot90(s, turns) for s in (square, square[:, ::-1]) for turns in range(4)]
     assert seen == {orientation.tobytes() for orientation in expected}
 
 
 def test_an_epoch_shows_every_pair_once_in_a_new_order() -> None:
-    pairs = [Pair("", np.full((8, 8, 3), 10 * k, np.uint8), noise(k, 8, 8)) for k in range(20)]
+    pairs = [Pair(Path(), np.full((8, 8, 3), 10 * k, np.uint8), noise(k, 8, 8)) for k in range(20)]
     rng = np.random.default_rng(0)
 
     def epoch() -> list[int]:
@@ -249,7 +252,7 @@ def test_an_epoch_shows_every_pair_once_in_a_new_order() -> None:
 
 def test_batches_are_the_photos_as_floats() -> None:
     high = noise(0, 8, 8)
-    ((low_batch, high_batch, _),) = validation_batches([Pair("", high, high // 4)], 8, 4)
+    ((low_batch, high_batch, _),) = validation_batches([Pair(Path(), high, high // 4)], 8, 4)
 
     assert high_batch.shape == (1, 3, 8, 8)
     for c, y, x in ((0, 0, 0), (1, 2, 5), (2, 7, 3)):
@@ -258,7 +261,7 @@ def test_batches_are_the_photos_as_floats() -> None:
 
 
 def test_photos_alone_are_darkened_anew_at_every_draw() -> None:
-    pair, rng = Pair("photo", scene(0), None), np.random.default_rng(0)
+    pair, rng = Pair(Path("photo"), scene(0), None), np.random.default_rng(0)
 
     first, high, _ = central_crop(pair, 16, rng)
     second, same_high, _ = central_crop(pair, 16, rng)
@@ -269,7 +272,7 @@ def test_photos_alone_are_darkened_anew_at_every_draw() -> None:
 
 
 def test_validation_is_the_same_at_every_call() -> None:
-    pairs = [Pair("photo", scene(0), None), Pair("pair", scene(1), scene(1) // 4)]
+    pairs = [Pair(Path("photo"), scene(0), None), Pair(Path("pair"), scene(1), scene(1) // 4)]
 
     first, second = (list(validation_batches(pairs, 16, 1)) for _ in range(2))
 
@@ -279,7 +282,7 @@ def test_validation_is_the_same_at_every_call() -> None:
 
 def test_central_crop_takes_what_there_is() -> None:
     low, high, _ = central_crop(
-        Pair("", scene(0, 30, 50), scene(0, 30, 50)), 40, np.random.default_rng(0)
+        Pair(Path(), scene(0, 30, 50), scene(0, 30, 50)), 40, np.random.default_rng(0)
     )
 
     assert low.shape == high.shape == (30, 40, 3)
@@ -288,7 +291,7 @@ def test_central_crop_takes_what_there_is() -> None:
 
 def test_the_thumbnail_shows_the_dark_photo_whole() -> None:
     high = scene(0, 60, 100)
-    pair, rng = Pair("", high, high // 4), np.random.default_rng(0)
+    pair, rng = Pair(Path(), high, high // 4), np.random.default_rng(0)
 
     assert np.array_equal(central_crop(pair, 16, rng).thumbnail, make_thumbnail(high // 4))
     shape = (64, 64, 3)
@@ -299,7 +302,7 @@ def test_the_thumbnail_shows_the_dark_photo_whole() -> None:
 
 def test_synthetic_dark_photos_stand_in_for_real_ones() -> None:
     high = scene(0, 60, 100)
-    pair, rng = Pair("", high, high // 4), np.random.default_rng(0)
+    pair, rng = Pair(Path(), high, high // 4), np.random.default_rng(0)
 
     def brightness(synthetic: float) -> list[float]:
         draws = [random_crop(pair, 16, rng, Variety(synthetic=synthetic)) for _ in range(200)]
@@ -317,7 +320,7 @@ def test_synthetic_dark_photos_stand_in_for_real_ones() -> None:
 
 
 def test_a_quarter_of_synthetic_dark_photos_are_not_dark() -> None:
-    pair, rng = Pair("a", scene(0), scene(0) // 8), np.random.default_rng(0)
+    pair, rng = Pair(Path("a"), scene(0), scene(0) // 8), np.random.default_rng(0)
 
     draws = [random_crop(pair, 16, rng, Variety(synthetic=1.0)) for _ in range(200)]
 
@@ -326,7 +329,7 @@ def test_a_quarter_of_synthetic_dark_photos_are_not_dark() -> None:
 
 
 def test_synthetic_pairs_are_tinted_and_real_ones_are_not() -> None:
-    pair, rng = Pair("", flat(120), flat(30)), np.random.default_rng(0)
+    pair, rng = Pair(Path(), flat(120), flat(30)), np.random.default_rng(0)
 
     def saturations(synthetic: float) -> list[float]:
         draws = [random_crop(pair, 8, rng, Variety(synthetic=synthetic)) for _ in range(50)]
@@ -344,7 +347,7 @@ def test_synthetic_photos_show_what_they_are_made_of() -> None:
     rng = np.random.default_rng(0)
 
     whole, part = (
-        synthesise(Pair("", high, None), window, light, rng, tints)
+        synthesise(Pair(Path(), high, None), window, light, rng, tints)
         for window in (np.s_[0:60, 0:100], np.s_[10:30, 70:100])
     )
 
@@ -359,7 +362,7 @@ def test_synthetic_photos_show_what_they_are_made_of() -> None:
 
 def test_colours_change_places_in_the_whole_pair() -> None:
     high = np.full((20, 20, 3), (200, 100, 60), np.uint8)
-    pair, rng = Pair("", high, high // 4), np.random.default_rng(0)
+    pair, rng = Pair(Path(), high, high // 4), np.random.default_rng(0)
     shuffled = Variety(shuffled=0.5)
 
     draws = [random_crop(pair, 16, rng, shuffled) for _ in range(100)]
@@ -375,7 +378,7 @@ def test_colours_change_places_in_the_whole_pair() -> None:
 
 def test_mixed_pairs_stay_pairs() -> None:
     grays = [40, 80, 120, 200]
-    pairs = [Pair("", high, high // 4) for high in (flat(gray) for gray in grays)]
+    pairs = [Pair(Path(), high, high // 4) for high in (flat(gray) for gray in grays)]
     rng = np.random.default_rng(0)
 
     (batch,) = training_batches(pairs, 8, 4, rng, Variety(mixed=1.0))

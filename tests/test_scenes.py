@@ -15,7 +15,7 @@ def shots(seed: int) -> list[Pair]:
     picture = scene(seed)
     brighter = (picture * 1.15).clip(0, 255).astype(np.uint8)
     return [
-        Pair(f"{seed}", view, view // 4)
+        Pair(Path(f"{seed}"), view, view // 4)
         for view in (picture, brighter, np.roll(picture, 1, axis=1))
     ]
 
@@ -27,7 +27,9 @@ def test_no_scene_is_on_both_sides_of_the_split(seed: int, share: float) -> None
 
     training, validation = split_by_scene(pairs, share, seed)
 
-    in_training, in_validation = ({pair.name for pair in side} for side in (training, validation))
+    in_training, in_validation = (
+        {pair.path.name for pair in side} for side in (training, validation)
+    )
     assert not in_training & in_validation
     assert len(training) + len(validation) == len(pairs)
     # At least one scene on either side.
@@ -35,10 +37,10 @@ def test_no_scene_is_on_both_sides_of_the_split(seed: int, share: float) -> None
 
 
 def test_the_seed_alone_decides_the_split() -> None:
-    pairs = [Pair(str(k), scene(k), None) for k in range(12)]
+    pairs = [Pair(Path(str(k)), scene(k), None) for k in range(12)]
 
     def held_out(seed: int) -> tuple[str, ...]:
-        return tuple(pair.name for pair in split_by_scene(pairs, 0.25, seed)[1])
+        return tuple(pair.path.name for pair in split_by_scene(pairs, 0.25, seed)[1])
 
     assert held_out(1) == held_out(1)
     assert len({frozenset(held_out(seed)) for seed in range(5)}) > 1
@@ -62,7 +64,7 @@ def test_dark_photos_of_the_same_view_change_places() -> None:
     step_aside, elsewhere = np.roll(detailed, 1, axis=1), scene(1)
     pairs = find_others(
         [
-            Pair(str(light), view, np.full_like(view, light))
+            Pair(Path(str(light)), view, np.full_like(view, light))
             for light, view in (
                 *((light, detailed) for light in (10, 20, 30)),
                 *((90, step_aside), (200, elsewhere)),
@@ -76,7 +78,7 @@ def test_dark_photos_of_the_same_view_change_places() -> None:
         assert all((thumbnail == low[0, 0, 0]).all() for low, _, thumbnail in draws)
         return Counter(int(low[0, 0, 0]) for low, _, _ in draws)
 
-    assert [pair.name for pair in pairs] == ["10", "20", "30", "90", "200"]
+    assert [pair.path.name for pair in pairs] == ["10", "20", "30", "90", "200"]
     assert lights(pairs[0], 0.0).keys() == {10}
     assert lights(pairs[0], 1.0).keys() == {20, 30}
     half = lights(pairs[1], 0.5)
@@ -95,12 +97,12 @@ def test_a_linked_dataset_has_the_name_of_the_link(tmp_path: Path) -> None:
 
 def test_views_of_other_shapes_and_photos_alone_have_no_others() -> None:
     wide, high = scene(0, 40, 60), np.rot90(scene(0, 40, 60))
-    pairs = [Pair("same", view, view // 4) for view in (wide, wide, high)]
+    pairs = [Pair(Path("same"), view, view // 4) for view in (wide, wide, high)]
 
-    found = find_others([*pairs, Pair("same", wide, None)])
+    found = find_others([*pairs, Pair(Path("same"), wide, None)])
 
     assert [len(pair.others) for pair in found] == [1, 1, 0, 0]
-    (alone,) = find_others([Pair("alone", wide, None)])
-    assert (alone.name, alone.low, alone.others) == ("alone", None, ())
+    (alone,) = find_others([Pair(Path("alone"), wide, None)])
+    assert (alone.path.name, alone.low, alone.others) == ("alone", None, ())
     assert alone.high is wide
     assert found[0].others[0] is pairs[1]

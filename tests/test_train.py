@@ -282,9 +282,7 @@ def test_each_weight_reaches_the_loss(
     values = "--mutual", "0.2", "--invariable", "0.3", "--smoothness", "0.4"
     train(project, *STUDY["join_ignore_enhance"], *TINY, *values, "--out", tmp_path)
 
-    assert weights == {
-        DecomWeights(mutual_reconstruction=0.2, invariable_reflectance=0.3, smoothness=0.4)
-    }
+    assert weights == {DecomWeights(mutual=0.2, invariable=0.3, smoothness=0.4)}
 
 
 @pytest.mark.parametrize(

@@ -1,21 +1,21 @@
 """The command line of train.py: what can be chosen, and what goes with what."""
 
 import argparse
-from dataclasses import astuple
+from dataclasses import asdict, fields
 from math import inf
 from pathlib import Path
 from typing import Any
 
 from retinex.experiments import Mode, Upsampling, find_experiment
-from retinex.training.losses import PAPERS_CODE, SEPARATE, SSIM_WINDOW
+from retinex.training.losses import PAPERS_CODE, SEPARATE, SSIM_WINDOW, DecomWeights
 from retinex.training.precision import Precision
 from retinex.training.schedules import Schedule
 from retinex.training.trackers import TrackerName
 
 SMALLEST_CROP = 2
 LEARNING_RATE = 0.001
-LOSS_WEIGHTS = ("mutual", "invariable", "smoothness")
-"""Arguments that weigh L_decom's terms, in the order of `DecomWeights`."""
+LOSS_WEIGHTS = tuple(weight.name for weight in fields(DecomWeights))
+"""Arguments that weigh L_decom's terms."""
 HELP_EPILOG = """\
 the experiments:
   python train.py -e 200                  split_resize
@@ -150,7 +150,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def check_arguments(args: argparse.Namespace) -> None:
     """Raise `ValueError` if an argument is out of its range or doesn't go with another."""
-    for name in ("n_epochs", "s_epochs", "crop", "batch_size"):
+    for name in ("n_epochs", "s_epochs", "batch_size"):
         if getattr(args, name) < 1:
             raise ValueError(f"--{name} must be at least 1")
     for name in ("synthetic", "exchanged", "shuffled", "mixed", "val_share"):
@@ -194,7 +194,7 @@ def fill_in_defaults(args: argparse.Namespace) -> None:
         if getattr(args, name) is None:
             setattr(args, name, LEARNING_RATE)
     standard = SEPARATE if args.mode is Mode.SPLIT else PAPERS_CODE
-    for name, weight in zip(LOSS_WEIGHTS, astuple(standard), strict=True):
+    for name, weight in asdict(standard).items():
         if getattr(args, name) is None:
             setattr(args, name, weight)
     upsampling = Upsampling.TRANSPOSED if args.transposed else Upsampling.RESIZE

@@ -38,18 +38,18 @@ class DecomWeights:
     The paper's text has 0.001 for λ_ir.
 
     Attributes:
-        mutual_reconstruction: λ_ij for i ≠ j in equation 2.
-        invariable_reflectance: λ_ir of equation 1.
-        smoothness: λ_is of equation 1.
+        mutual: of mutual reconstruction, λ_ij for i ≠ j in equation 2.
+        invariable: of equal reflectances, λ_ir of equation 1.
+        smoothness: of illuminations, λ_is of equation 1.
     """
 
-    mutual_reconstruction: float = 0.001
-    invariable_reflectance: float = 0.01
+    mutual: float = 0.001
+    invariable: float = 0.01
     smoothness: float = 0.1
 
 
 PAPERS_CODE = DecomWeights()
-SEPARATE = DecomWeights(mutual_reconstruction=0.1, invariable_reflectance=0.1, smoothness=1.0)
+SEPARATE = DecomWeights(mutual=0.1, invariable=0.1, smoothness=1.0)
 """What Decom-Net trained separately does better with; trained together with Enhance-Net, it did
 worse (results/choices.md has the figures)."""
 
@@ -119,8 +119,8 @@ def decom_loss(
     )
     return (
         reconstruction
-        + weights.mutual_reconstruction * mutual
-        + weights.invariable_reflectance * invariable_reflectance
+        + weights.mutual * mutual
+        + weights.invariable * invariable_reflectance
         + weights.smoothness * smoothness
     )
 

@@ -32,8 +32,9 @@ from retinex.datasets import (
 )
 from retinex.low_light import (
     FULL_LIGHT,
+    TINTS_ACROSS,
+    Box,
     LowLight,
-    Part,
     Tints,
     darken,
     random_low_light,
@@ -46,10 +47,9 @@ from retinex.thumbnail import THUMBNAIL_SIZE, make_thumbnail
 
 SMALLEST_VIEW = 48
 """Side, in pixels, of the smallest part of a thumbnail that stands for the whole in training."""
-UNCHANGED = 1.0
-"""The brightest exposure that dark photos of pairs are replaced with: a normal photo is normal."""
 UNCHANGED_SHARE = 0.25
-"""Of the dark photos so replaced, those that are the normal one: it is to stay as it is."""
+"""Of dark photos that are synthesised though there are real ones, those that are the normal one: it
+is to stay as it is."""
 
 MIXING = 1.2
 """Both parameters of the beta distribution that mixed pairs' shares are drawn from."""
@@ -63,13 +63,13 @@ class Pair:
     """A photo in normal light and, unless it is to be synthesised, the same in low light.
 
     Attributes:
-        name: for messages: the normal photo's path.
+        path: the normal photo's file.
         high: (h, w, 3) uint8.
         low: (h, w, 3) uint8, or None to darken crops of `high` at random.
         others: of the same view in other light; their dark photos can stand in for `low`.
     """
 
-    name: str
+    path: Path
     high: Pixels
     low: Pixels | None
     others: tuple["Pair", ...] = ()
@@ -164,14 +164,14 @@ def _decoded_bytes(photo: Path) -> int:
 def _read_pair(files: tuple[Path | None, Path]) -> Pair:
     low_path, high_path = files
     if low_path is None:
-        return Pair(str(high_path), read_photo(high_path), None)
+        return Pair(high_path, read_photo(high_path), None)
     low, high = read_pair(low_path, high_path)
-    return Pair(str(high_path), high, low)
+    return Pair(high_path, high, low)
 
 
 def check_crop(pairs: Sequence[Pair], crop: int) -> None:
     """Raise `DatasetError` if a photo is smaller than `crop` × `crop` pixels."""
-    small = [pair.name for pair in pairs if min(pair.high.shape[:2]) < crop]
+    small = [str(pair.path) for pair in pairs if min(pair.high.shape[:2]) < crop]
     if small:
         raise DatasetError(
             f"photos smaller than the crop of {crop} pixels: {shorten(small)}. "
@@ -188,7 +188,7 @@ def cut(pair: Pair, window: Window, rng: np.random.Generator, variety: Variety =
     if pair.low is None:
         return synthesise(pair, window, random_low_light(rng), rng)
     if variety.synthetic and rng.random() < variety.synthetic:
-        light = random_low_light(rng, brightest=UNCHANGED)
+        light = random_low_light(rng, brightest=1.0)
         if rng.random() < UNCHANGED_SHARE:
             light = FULL_LIGHT
         return synthesise(pair, window, light, rng, random_tints(rng))
@@ -209,18 +209,18 @@ def synthesise(
     """Cut a window out of a normal photo, tint it, and make the dark photo of that."""
     high, thumbnail = pair.high[window], pair.high_thumbnail
     if tints is not None:
-        high = tint(high, tints, part_of(pair.high, window))
+        high = tint(high, tints, tint_box(pair.high, window))
         thumbnail = tint(thumbnail, tints)
     without_noise = replace(light, shot_noise=0.0, read_noise=0.0)
     return Crops(darken(high, light, rng), high, darken(thumbnail, without_noise, rng))
 
 
-def part_of(photo: Pixels, window: Window) -> Part:
-    """Tell what part of `photo` a window within it is."""
+def tint_box(photo: Pixels, window: Window) -> Box:
+    """Tell where among a photo's tints a window within it lies."""
     (rows, columns), (height, width) = window, photo.shape[:2]
-    return Part(
-        columns.start / width, rows.start / height, columns.stop / width, rows.stop / height
-    )
+    left, right = (TINTS_ACROSS * edge / width for edge in (columns.start, columns.stop))
+    top, bottom = (TINTS_ACROSS * edge / height for edge in (rows.start, rows.stop))
+    return left, top, right, bottom
 
 
 def random_crop(pair: Pair, crop: int, rng: np.random.Generator, variety: Variety = PLAIN) -> Crops:

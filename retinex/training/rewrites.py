@@ -132,8 +132,11 @@ class MergedEnhanceNet(nn.Module):
 
 
 def kernel(conv: nn.Module) -> tuple[Tensor, Tensor]:
-    """Weight (out, in, rows, columns) and bias (out) of a convolution, in float64."""
-    assert isinstance(conv, nn.Conv2d) and conv.bias is not None
+    """Weight (out, in, rows, columns) and bias (out) of a convolution, in float64.
+
+    A transposed one's weight is (in, out, rows, columns).
+    """
+    assert isinstance(conv, nn.Conv2d | nn.ConvTranspose2d) and conv.bias is not None
     return conv.weight.detach().double(), conv.bias.detach().double()
 
 
@@ -190,9 +193,9 @@ def on_repeated(weight: Tensor, scale: int) -> Tensor:
 
 def without_crop(step: nn.Module) -> nn.Module:
     """Return the layers of a decoder step that double the size: of whole strides all is kept."""
+    assert isinstance(step, ResizeUp | TransposedUp)
     if isinstance(step, ResizeUp):
         return nn.Sequential(nn.Upsample(scale_factor=2), step.conv)
-    assert isinstance(step, TransposedUp)
     return step.conv
 
 
@@ -203,15 +206,14 @@ def phase_kernels(step: nn.Module) -> tuple[Tensor, Tensor]:
     is, for the phases of even rows, row 2j of the step's map; for those of odd rows, row 2j - 1; so
     for columns. Hence all four read the same input pixels: j - 1 and j.
     """
+    assert isinstance(step, ResizeUp | TransposedUp)
+    weight, bias = kernel(step.conv)
     phases = []
     if isinstance(step, ResizeUp):
-        weight, bias = kernel(step.conv)
         repeated = on_repeated(weight, 2).reshape(CHANNELS, 2, 2, CHANNELS, 3, 3)
         for row, column in PHASES:
             phases.append(repeated[:, row, column, :, row : row + 2, column : column + 2])
     else:
-        assert isinstance(step, TransposedUp) and step.conv.bias is not None
-        weight, bias = step.conv.weight.detach().double(), step.conv.bias.detach().double()
         # Tap y of input row i goes to row 2i + y - 1.
         taps = {0: (None, 1), 1: (2, 0)}
         for row, column in PHASES:

@@ -115,7 +115,7 @@ def names_of(pairs: Iterable[Pair], folders: Sequence[Path]) -> list[str]:
         folders: what the pairs were loaded from.
     """
     names = []
-    for path in (Path(pair.name) for pair in pairs):
+    for path in (pair.path for pair in pairs):
         folder = next(folder for folder in folders if folder in path.parents)
         names.append(f"{name_dataset(folder)}/{path.stem}")
     return sorted(names)
