@@ -1,5 +1,6 @@
 """Many photos, files and folders of them, to files of the same names in another folder."""
 
+import math
 import os
 import tempfile
 import unicodedata
@@ -15,7 +16,7 @@ from PIL import Image
 from retinex.adjustments import Adjustments, adjust
 from retinex.datasets import PHOTO_EXTENSIONS, why_no_photo
 from retinex.inference import Enhancer
-from retinex.photo import save_photo
+from retinex.photo import LONGEST_SIDES, Photo, PhotoError, open_photo, save_photo
 from retinex.stages import COMPUTED_STAGES, Stage
 
 KEPT_FORMATS = {"JPEG", "PNG", "TIFF", "WEBP"}
@@ -60,7 +61,7 @@ class Job:
 
     def is_done(self) -> bool:
         """Tell whether all its files exist."""
-        return all(path.exists() for path in self.files)
+        return all(map(os.path.exists, self.files))  # a Path's would raise of too long a name
 
 
 @dataclass(frozen=True)
@@ -132,14 +133,28 @@ def run_job(job: Job, enhancer: Enhancer, adjustments: Adjustments) -> None:
     """Enhance and adjust one photo and write its files; a file is there whole or not at all.
 
     Raises:
-        PhotoError: the photo can't be read.
+        PhotoError: the photo can't be read, or is too large for the format to write.
         OSError, ValueError: a file can't be written.
     """
-    enhancement = enhancer.enhance(job.source)
+    photo = open_photo(job.source)
+    for path in job.files:
+        _check_sides(photo, path)
+    enhancement = enhancer.enhance(photo)
     job.target.parent.mkdir(parents=True, exist_ok=True)
     for stage, path in job.stages.items():
         save_photo(enhancement.stages[stage], path, enhancement.photo)
     save_photo(adjust(enhancement, adjustments), job.target, enhancement.photo)
+
+
+def _check_sides(photo: Photo, path: Path) -> None:
+    height, width = photo.rgb.shape[:2]
+    file_format = Image.registered_extensions()[path.suffix.lower()]
+    limit = LONGEST_SIDES.get(file_format, math.inf)
+    if max(height, width) > limit:
+        raise PhotoError(
+            f"it has {width}×{height} pixels, and {file_format} files up to {limit} a side; "
+            "choose --format png"
+        )
 
 
 def _list_files(root: Path, out: Path) -> Iterable[Path]:
@@ -152,7 +167,9 @@ def _list_files(root: Path, out: Path) -> Iterable[Path]:
     unlisted: list[Path] = []  # folders that mustn't be looked into
     tree = os.walk(root, onerror=lambda error: unlisted.append(Path(error.filename)))
     paths = [Path(folder, name) for folder, *names in tree for name in chain(*names)]
-    files = [path for path in paths if path.is_file() or path.is_symlink()] + unlisted
+    # Not by the methods of Path, which raise where a folder lets its files not be looked at.
+    files = [path for path in paths if os.path.isfile(path) or os.path.islink(path)]  # noqa: PTH113, PTH114
+    files += unlisted + sorted({path.parent for path in paths if not os.path.lexists(path)})
     results = out.resolve()
     if not results.is_relative_to(root.resolve()):
         return files
@@ -195,7 +212,7 @@ def _check_targets(jobs: Sequence[Job]) -> None:
     writers: dict[str, tuple[Path, Path]] = {}
     for job in jobs:
         for path in job.files:
-            if path.exists() and _identity(path) in sources:
+            if os.path.exists(path) and _identity(path) in sources:  # noqa: PTH110
                 raise BatchError(
                     f"{path} is one of the photos to enhance and would be overwritten; "
                     "choose another --out"

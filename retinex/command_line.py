@@ -1,6 +1,7 @@
 """The command `retinex`: enhance photos, or evaluate experiments on pairs."""
 
 import argparse
+import errno
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -26,6 +27,9 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 EVALUATION_FOLDER = Path("evaluation")
 CHECKPOINTS_FOLDER = MODELS_FOLDER.parent / "checkpoints"
+
+NOTHING_CAN_BE_WRITTEN = {errno.ENOSPC, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC)}
+"""What a full or read-only disk answers."""
 
 EVALUATE_HELP = """\
 Compare what the experiments make of dark photos with photos of the same scenes in normal light.
@@ -152,12 +156,18 @@ def run_enhance(args: argparse.Namespace) -> int:
 
 
 def enhance_or_explain(job: Job, enhancer: Enhancer, adjustments: Adjustments) -> str:
-    """Enhance one photo; return why that failed, empty if it didn't."""
+    """Enhance one photo; return why that failed, empty if it didn't.
+
+    Raises:
+        OSError: nothing can be written any longer.
+    """
     try:
         run_job(job, enhancer, adjustments)
     except PhotoError as error:
         reason = str(error)
     except Exception as error:  # whatever is wrong with one photo, the others are still done
+        if getattr(error, "errno", None) in NOTHING_CAN_BE_WRITTEN:
+            raise
         reason = f"{type(error).__name__}: {error}"
     else:
         return ""
@@ -215,7 +225,7 @@ def _add_evaluate(commands: Commands) -> None:
     parser.set_defaults(run=run_evaluate)
     parser.add_argument(
         "folder",
-        type=Path,
+        type=_parse_path,
         metavar="FOLDER",
         help="holds the folders low and high with photos of equal names, or LOL's eval15",
     )
@@ -230,7 +240,7 @@ def _add_evaluate(commands: Commands) -> None:
     _add_common(parser)
     parser.add_argument(
         "--out",
-        type=Path,
+        type=_parse_path,
         help="folder to write to (default evaluation/<name of FOLDER>; in it <name of MODELS>, if "
         "--models is given, names of experiments that are, and denoised_<D> with --denoise D)",
     )
@@ -257,7 +267,7 @@ def _add_enhance(commands: Commands) -> None:
     )
     parser.set_defaults(run=run_enhance)
     parser.add_argument(
-        "photos", nargs="+", type=Path, metavar="PHOTO_OR_FOLDER", help="what to enhance"
+        "photos", nargs="+", type=_parse_path, metavar="PHOTO_OR_FOLDER", help="what to enhance"
     )
     parser.add_argument(
         "--experiment",
@@ -268,7 +278,7 @@ def _add_enhance(commands: Commands) -> None:
     _add_common(parser)
     parser.add_argument(
         "--out",
-        type=Path,
+        type=_parse_path,
         required=True,
         help="folder to write to, or for one photo a file, such as bright.jpg",
     )
@@ -314,6 +324,12 @@ def _add_share(parser: argparse.ArgumentParser, name: str, default: float, meani
     parser.add_argument(
         name, type=partial(_parse_number, 0, 1), default=default, metavar="SHARE", help=meaning
     )
+
+
+def _parse_path(text: str) -> Path:
+    if not text:  # a shell's unset variable; Path takes it for the current folder
+        raise argparse.ArgumentTypeError("an empty name; the current folder is .")
+    return Path(text)
 
 
 def _parse_number(low: float, high: float, text: str) -> float:

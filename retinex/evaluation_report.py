@@ -70,7 +70,7 @@ def by_experiment(scores: Sequence[ImageScores]) -> dict[str, list[ImageScores]]
 def write_csv(scores: Sequence[ImageScores], path: Path) -> None:
     """Write one line per experiment and image, at full precision; "inf" for equal pictures."""
     columns = columns_of(scores)
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with path.open("w", newline="", encoding="utf-8", errors="replace") as file:
         writer = csv.writer(file)
         writer.writerow(["experiment", "image", *columns])
         for group in by_experiment(scores).values():
@@ -96,9 +96,9 @@ def write_markdown(
         parts.append("".join(f"- {note}\n" for note in notes))
     for experiment, group in by_experiment(scores).items():
         title = EXPERIMENTS[experiment].title if experiment in EXPERIMENTS else experiment
-        images = {s.image: s.values for s in group}
+        images = {s.image.replace("|", "\\|"): s.values for s in group}
         parts += [f"## {title} (`{experiment}`)\n", _draw_table("image", columns, images)]
-    path.write_text("\n".join(parts), encoding="utf-8")
+    path.write_text("\n".join(parts), encoding="utf-8", errors="replace")
 
 
 def _draw_table(first: str, columns: Sequence[str], rows: Mapping[str, Mapping[str, float]]) -> str:

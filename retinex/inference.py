@@ -4,7 +4,7 @@ import json
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -67,8 +67,8 @@ class Enhancement:
     """
 
     experiment: str
-    photo: Photo
-    stages: dict[Stage, Pixels]
+    photo: Photo = field(repr=False)
+    stages: dict[Stage, Pixels] = field(repr=False)
     device: Device
     device_reason: str
     seconds: float
@@ -306,7 +306,8 @@ def _split(size: int, halo: int, stride: int) -> Iterator[tuple[slice, slice, sl
 
 
 @cache
-def _shared_enhancer(experiment: str, device: Device, models: Path) -> Enhancer:
+def _shared_enhancer(experiment: str, device: Device, models: Path, _written: int) -> Enhancer:
+    """Load networks once; `_written`, when their file was, has them loaded anew."""
     return Enhancer(experiment, device, models)
 
 
@@ -316,7 +317,7 @@ def enhance(
     device: Device | str = Device.AUTO,
     models: str | Path = MODELS_FOLDER,
 ) -> Enhancement:
-    """Enhance a photo; the networks stay loaded for the next one.
+    """Enhance a photo; the networks stay loaded for the next one, until their file is replaced.
 
     >>> result = retinex.enhance("dark.jpg")
     >>> retinex.save_photo(result.output, "bright.jpg", original=result.photo)
@@ -324,5 +325,8 @@ def enhance(
     Raises: as `Enhancer` and `Enhancer.enhance`.
     """
     with OPENING:  # a cache alone would let threads load the same networks at once
-        enhancer = _shared_enhancer(experiment, Device(device), Path(models))
+        folder = Path(models).resolve()
+        file = folder / f"{experiment}.onnx"
+        written = file.stat().st_mtime_ns if file.exists() else 0
+        enhancer = _shared_enhancer(experiment, Device(device), folder, written)
     return enhancer.enhance(photo)

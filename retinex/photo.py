@@ -8,7 +8,7 @@ import threading
 import warnings
 from collections.abc import Iterator, MutableMapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,10 +24,13 @@ from PIL import (
 )
 from PIL.TiffImagePlugin import TiffImageFile
 
-PngImagePlugin.MAX_TEXT_CHUNK = 16 * 2**20  # Pillow's 1 MiB is less than printers' profiles
+# Pillow's 1 MiB is less than printers' profiles.
+PngImagePlugin.MAX_TEXT_CHUNK = max(PngImagePlugin.MAX_TEXT_CHUNK, 16 * 2**20)
 # Pillow warns of large files; how large is too large is for `max_pixels` to say. Once for all, as
-# filters are those of the whole process.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+# filters are those of the whole process; behind those that it has set itself.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning, append=True)
+
+Tag = ExifTags.Base
 
 HEIC_EXTENSIONS = {".heic", ".heif"}
 """Of iPhones' photos, which need a package more."""
@@ -62,9 +65,13 @@ FORMAT_OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 SIXTEEN_BIT_WHITE = 65535
-BITS_PER_SAMPLE = ExifTags.Base.BitsPerSample
+WHITE_IS_ZERO, UNCOMPRESSED, SEPARATE_PLANES = 0, 1, 2
+"""Values of a TIFF's tags."""
 BLOCK_ROWS = 256
 """Rows computed at a time, so that large photos need floats for a part of them only."""
+
+LONGEST_SIDES = {"JPEG": 65500, "WEBP": 16383}
+"""In pixels, of formats that have a limit."""
 
 LONGEST_JPEG_EXIF = 65533
 """In bytes."""
@@ -78,29 +85,29 @@ BROKEN_EXIF = (
 )
 """What Pillow raises of it."""
 
-RAW_TAGS = {ExifTags.Base.DNGVersion, 0x9216}
+RAW_TAGS = {Tag.DNGVersion, 0x9216}
 """What tells a camera's raw file from a TIFF; the second is TIFF/EP's standard ID."""
 
 TIFF_EXIF_TAGS = (
-    ExifTags.Base.DocumentName,
-    ExifTags.Base.ImageDescription,
-    ExifTags.Base.Make,
-    ExifTags.Base.Model,
-    ExifTags.Base.XResolution,
-    ExifTags.Base.YResolution,
-    ExifTags.Base.ResolutionUnit,
-    ExifTags.Base.Software,
-    ExifTags.Base.DateTime,
-    ExifTags.Base.Artist,
-    ExifTags.Base.HostComputer,
-    ExifTags.Base.Rating,
-    ExifTags.Base.RatingPercent,
-    ExifTags.Base.Copyright,
-    ExifTags.Base.XPTitle,
-    ExifTags.Base.XPComment,
-    ExifTags.Base.XPAuthor,
-    ExifTags.Base.XPKeywords,
-    ExifTags.Base.XPSubject,
+    Tag.DocumentName,
+    Tag.ImageDescription,
+    Tag.Make,
+    Tag.Model,
+    Tag.XResolution,
+    Tag.YResolution,
+    Tag.ResolutionUnit,
+    Tag.Software,
+    Tag.DateTime,
+    Tag.Artist,
+    Tag.HostComputer,
+    Tag.Rating,
+    Tag.RatingPercent,
+    Tag.Copyright,
+    Tag.XPTitle,
+    Tag.XPComment,
+    Tag.XPAuthor,
+    Tag.XPKeywords,
+    Tag.XPSubject,
 )
 """Those of the main block that describe the photo, not its file's layout."""
 EXIF_BLOCKS = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
@@ -125,9 +132,9 @@ class Photo:
 
     rgb: Pixels
     alpha: Pixels | None = None
-    exif: bytes = b""
-    icc_profile: bytes | None = None
-    xmp: bytes = b""
+    exif: bytes = field(default=b"", repr=False)
+    icc_profile: bytes | None = field(default=None, repr=False)
+    xmp: bytes = field(default=b"", repr=False)
 
 
 def open_photo(source: PhotoSource, max_pixels: int | None = None) -> Photo:
@@ -181,11 +188,12 @@ def save_photo(rgb: Pixels, path: str | Path, original: Photo) -> None:
     options = FORMAT_OPTIONS.get(file_format, {}) | _xmp_options(original.xmp, file_format)
     # A profile of RGB values doesn't describe a gray picture.
     icc_profile = original.icc_profile if rgb.ndim == 3 else None
-    exif = _fit_exif(original, file_format)
+    if exif := _fit_exif(original, file_format):
+        options = options | {"exif": exif}
     # So that `path` never holds half a picture, for others or after a crash.
     unfinished = path.with_name(f".{os.getpid()}-{threading.get_ident()}{path.suffix}")
     try:
-        image.save(unfinished, exif=exif, icc_profile=icc_profile, **options)
+        image.save(unfinished, icc_profile=icc_profile, **options)
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
@@ -215,7 +223,7 @@ def _fit_exif(photo: Photo, file_format: str) -> bytes | Image.Exif:
         case "TIFF" if photo.exif or photo.xmp:
             described = _without_layout(_load_exif(photo.exif))
             if photo.xmp:
-                described[ExifTags.Base.XMLPacket] = photo.xmp
+                described[Tag.XMLPacket] = photo.xmp
             # Not its bytes: Pillow would read them, and lose accents.
             return _load_exif(described.tobytes())
     return photo.exif
@@ -238,7 +246,7 @@ def _shorten_exif(block: bytes) -> bytes:
     if len(block) <= LONGEST_JPEG_EXIF:
         return block
     exif = _load_exif(block)
-    exif.get_ifd(ExifTags.IFD.Exif).pop(ExifTags.Base.MakerNote, None)
+    exif.get_ifd(ExifTags.IFD.Exif).pop(Tag.MakerNote, None)
     shorter = exif.tobytes()
     return shorter if len(shorter) <= LONGEST_JPEG_EXIF else b""
 
@@ -271,26 +279,38 @@ def _photo_from_array(pixels: NDArray[np.uint8] | NDArray[np.uint16], limit: int
 
 
 def _photo_from_image(image: Image.Image, name: str | Path, limit: int | None) -> Photo:
-    if isinstance(image, TiffImageFile) and RAW_TAGS & set(image.tag_v2):
-        # The picture in it that Pillow would open is a small preview.
-        raise PhotoError(f"{name} is a camera's raw file. Develop it to a JPEG or TIFF file first.")
+    if isinstance(image, TiffImageFile):
+        _check_tiff(image, name)
     _check_size(image.width, image.height, limit)
     image.load()
-    white = _white(image)
+    white, black = _white_and_black(image)
     image, exif = _turn_upright(image)
     xmp = _read_xmp(image)
-    icc_profile: bytes | None = image.info.get("icc_profile")
-    if image.mode == "CMYK" and icc_profile:
+    icc_profile = image.info.get("icc_profile")
+    if image.mode == "CMYK" and isinstance(icc_profile, bytes):
         image, icc_profile = _cmyk_to_srgb(image, icc_profile), None
-    deep = image.mode in {"I", "F"} or image.mode.startswith("I;16")
-    if deep or image.mode in {"CMYK", "L", "LA"}:
-        icc_profile = None  # describes ink or gray, not the RGB values made of them below
-    if deep:
-        image = Image.fromarray(_to_eight_bit(np.asarray(image), white))
+    if not isinstance(icc_profile, bytes) or icc_profile[16:20] != b"RGB ":
+        icc_profile = None  # describes ink or gray, not the RGB values made of them
+    if image.mode in {"I", "F"} or image.mode.startswith("I;16"):
+        eight_bit = _to_eight_bit(np.asarray(image), max(white, black))
+        image = Image.fromarray(eight_bit if white > black else 255 - eight_bit)
     if not image.has_transparency_data:
         return Photo(np.asarray(image.convert("RGB")), None, exif, icc_profile, xmp)
     rgba = np.asarray(image.convert("RGBA"))
     return Photo(np.ascontiguousarray(rgba[:, :, :3]), rgba[:, :, 3], exif, icc_profile, xmp)
+
+
+def _check_tiff(image: TiffImageFile, name: str | Path) -> None:
+    """Raise `PhotoError` of what Pillow would open, but as another picture than it is."""
+    tags = image.tag_v2
+    if RAW_TAGS & set(tags):  # a small preview
+        raise PhotoError(f"{name} is a camera's raw file. Develop it to a JPEG or TIFF file first.")
+    bits = max(tags.get(Tag.BitsPerSample, (8,)))
+    in_planes = tags.get(Tag.PlanarConfiguration) == SEPARATE_PLANES
+    if (bits == 16 and in_planes and tags.get(Tag.Compression, 1) == UNCOMPRESSED) or (
+        bits == 32 and image.mode == "I"
+    ):
+        raise PhotoError(f"{name} is a TIFF of a rare kind. Save it anew with 8 bits a channel.")
 
 
 def _read_xmp(upright: Image.Image) -> bytes:
@@ -318,10 +338,12 @@ def _turn_upright(image: Image.Image) -> tuple[Image.Image, bytes]:
 def _drop_former_size(exif: Image.Exif, size: tuple[int, int]) -> None:
     """Take the width and height out of EXIF data if they aren't those of the upright picture."""
     tags = _block(exif, ExifTags.IFD.Exif)
-    width, height = ExifTags.Base.ExifImageWidth, ExifTags.Base.ExifImageHeight
+    width, height = Tag.ExifImageWidth, Tag.ExifImageHeight
     if (tags.get(width), tags.get(height)) != size:
         tags.pop(width, None)
         tags.pop(height, None)
+    for tag in (Tag.ImageWidth, Tag.ImageLength):  # phones' main block has them
+        exif.pop(tag, None)
 
 
 def _turn_by_orientation_alone(image: Image.Image) -> Image.Image:
@@ -329,7 +351,7 @@ def _turn_by_orientation_alone(image: Image.Image) -> Image.Image:
     plain = image.copy()
     plain.info.pop("exif", None)
     try:
-        plain.getexif()[ExifTags.Base.Orientation] = image.getexif()[ExifTags.Base.Orientation]
+        plain.getexif()[Tag.Orientation] = image.getexif()[Tag.Orientation]
         return ImageOps.exif_transpose(plain)
     except BROKEN_EXIF:
         return plain
@@ -387,10 +409,13 @@ def _cmyk_to_srgb(image: Image.Image, icc_profile: bytes) -> Image.Image:
     return converted
 
 
-def _white(image: Image.Image) -> int:
-    """Return white of an image of more than 8 bits; Pillow leaves 12 of a TIFF file as they are."""
-    twelve = isinstance(image, TiffImageFile) and image.tag_v2.get(BITS_PER_SAMPLE) == (12,)
-    return 2**12 - 1 if twelve else SIXTEEN_BIT_WHITE
+def _white_and_black(image: Image.Image) -> tuple[int, int]:
+    """Return white and black of an image of 12 or 16 bits; a TIFF's are left as they are."""
+    tags = image.tag_v2 if isinstance(image, TiffImageFile) else {}
+    largest = 2**12 - 1 if tags.get(Tag.BitsPerSample) == (12,) else SIXTEEN_BIT_WHITE
+    return (
+        (0, largest) if tags.get(Tag.PhotometricInterpretation) == WHITE_IS_ZERO else (largest, 0)
+    )
 
 
 def _to_eight_bit(pixels: NDArray[np.generic], white: float = SIXTEEN_BIT_WHITE) -> Pixels:

@@ -1,8 +1,10 @@
+import errno
 import os
 import shutil
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,12 @@ import pytest
 from PIL import ExifTags, Image
 
 import retinex
+from retinex import Enhancer
 from retinex.command_line import main
 from retinex.photo import Pixels
 
 ROOT = Path(__file__).parent.parent
-ICC = b"a colour profile that nobody reads"
+ICC = b"a colour profileRGB that nobody reads"
 FAST = ("--device", "cpu", "--experiment", "join_ignore_enhance")
 STAGES = ["reflectance", "illumination", "enhanced_illumination"]
 
@@ -384,6 +387,61 @@ def test_a_folder_that_cannot_be_listed_is_told_of(
     assert "1 folder(s) that can't be listed" in told
 
 
+def test_a_folder_whose_files_cannot_be_looked_at_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a.png", "locked/b.png"):
+        write(tmp_path / "night" / name)
+    look = {name: getattr(os, name) for name in ("stat", "lstat")}
+
+    def look_unless_locked(name: str, path: Any, *args: Any, **options: Any) -> Any:
+        if str(path).endswith("b.png"):
+            raise PermissionError(13, "Permission denied", path)
+        return look[name](path, *args, **options)
+
+    for name in look:
+        monkeypatch.setattr(os, name, partial(look_unless_locked, name))
+    assert enhance(tmp_path / "night", "--out", tmp_path / "bright") == 0
+    assert "1 enhanced" in (told := capsys.readouterr().out)
+    assert "1 folder(s) that can't be listed" in told
+
+
+def test_a_full_disk_ends_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def save_until_full(image: Image.Image, path: Path, **options: object) -> None:
+        if not saved:
+            save(image, path, **options)
+        saved.append(path)
+        if len(saved) > 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    for k in range(4):
+        write(tmp_path / "night" / f"{k}.png")
+    save, saved = Image.Image.save, []
+    monkeypatch.setattr(Image.Image, "save", save_until_full)
+
+    with pytest.raises(SystemExit, match="No space left"):
+        enhance(tmp_path / "night", "--out", tmp_path / "bright")
+
+    assert len(saved) == 2
+    told = capsys.readouterr().out
+    assert "1 enhanced" in told
+    assert "3 left" in told
+
+
+def test_photos_longer_than_a_format_allows_are_not_computed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "night").mkdir()
+    Image.new("RGB", (16384, 1)).save(tmp_path / "night" / "long.png")
+    monkeypatch.setattr(Enhancer, "enhance", lambda *_: pytest.fail("networks ran"))
+
+    assert enhance(tmp_path / "night", "--out", tmp_path / "bright", "--format", "webp") == 1
+
+    assert "long.png: it has 16384×1 pixels, and WEBP" in capsys.readouterr().err
+
+
 def test_letters_that_the_output_does_not_know_stop_nothing(tmp_path: Path) -> None:
     """As of Windows, where output goes into a file in the letters of the country."""
     write(tmp_path / "a.png")
@@ -474,6 +532,31 @@ def test_a_file_that_cannot_be_the_output(tmp_path: Path, name: str) -> None:
 
 def test_a_name_too_long_for_the_disk(tmp_path: Path) -> None:
     assert "aaa.png" in refused(tmp_path / ("a" * 300 + ".png"), "--out", tmp_path / "bright")
+
+
+def test_a_name_that_becomes_too_long_stops_no_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "night" / "ok.png")
+    long = write(tmp_path / "night" / f"{'a' * 251}.png")
+    arguments = tmp_path / "night", "--out", tmp_path / "bright", "--format", "webp"
+
+    for done in ("1 enhanced", "0 enhanced"):
+        assert enhance(*arguments) == 1
+        shown = capsys.readouterr()
+        assert done in shown.out
+        assert f"1 failed:\n  {long}" in shown.err
+
+
+@pytest.mark.parametrize("arguments", [["", "--out", "bright"], ["night", "--out", ""]])
+def test_an_empty_name_is_not_the_current_folder(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "night" / "a.png")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        enhance(*arguments)
+    assert files(tmp_path) == {"night/a.png"}
 
 
 def test_a_photo_named_twice_is_enhanced_once(

@@ -375,6 +375,24 @@ def test_scores_before_a_broken_pair_are_kept(pairs: Path, tmp_path: Path) -> No
     assert heading == f"# Evaluation on {len(STEMS)} of {len(STEMS) + 1} pairs of pairs"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="file names there may be any bytes")
+def test_any_name_gets_its_row(pairs: Path, tmp_path: Path) -> None:
+    stem = os.fsdecode(b"caf\xe9|1")
+    for kind, extension in (("low", ".png"), ("high", ".jpg")):
+        (tmp_path / "pairs" / kind).mkdir(parents=True)
+        file = pairs / "eval15" / kind / f"cat{extension}"
+        shutil.copy(file, tmp_path / "pairs" / kind / f"{stem}{extension}")
+
+    done = run(
+        *("evaluate", tmp_path / "pairs", "--experiment", "join", "--device", "cpu"),
+        *("--checkpoints", tmp_path, "--out", tmp_path / "results"),
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert [row["image"] for row in read_csv(tmp_path / "results" / "results.csv")] == ["caf?|1"]
+    assert "| caf?\\|1 |" in (tmp_path / "results" / "results.md").read_text(encoding="utf-8")
+
+
 def test_denoised_outputs_are_scored(pairs: Path, tmp_path: Path) -> None:
     arguments = ["evaluate", str(pairs), "--experiment", "split_resize", "--device", "cpu"]
     arguments += ["--checkpoints", str(tmp_path), "--out", str(tmp_path)]

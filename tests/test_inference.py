@@ -1,12 +1,14 @@
 """Photos through the exported networks in `onnx_models`, as onnxruntime runs them."""
 
 import io
+import os
 import shutil
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -111,8 +113,9 @@ def test_a_device_that_was_asked_for_and_fails_is_an_error() -> None:
 every_experiment = pytest.mark.parametrize("experiment", EXPERIMENTS)
 
 
+@cache
 def load(experiment: str) -> Enhancer:
-    return inference._shared_enhancer(experiment, retinex.Device.CPU, inference.MODELS_FOLDER)
+    return Enhancer(experiment, "cpu")
 
 
 def make_scene(height: int, width: int, seed: int = 0) -> Pixels:
@@ -363,6 +366,17 @@ def test_networks_are_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(enhance, ["cpu", retinex.Device.CPU] * 2, [folder, str(folder)] * 2))
     assert len(opened) == 1
+
+
+def test_a_file_that_was_replaced_is_loaded_anew(tmp_path: Path) -> None:
+    file, dark = tmp_path / "join.onnx", make_dark(8, 8)
+    outputs = []
+    for written, experiment in enumerate(("join", "join_ignore_enhance")):
+        shutil.copy(inference.MODELS_FOLDER / f"{experiment}.onnx", file)
+        os.utime(file, (written, written))
+        outputs.append(retinex.enhance(dark, "join", "cpu", tmp_path).output)
+        assert np.array_equal(outputs[-1], retinex.enhance(dark, experiment, "cpu").output)
+    assert not np.array_equal(*outputs)
 
 
 def test_unknown_experiment_names_those_there_are() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from conftest import difference
 from PIL import ExifTags, Image, ImageCms, ImageOps, PngImagePlugin, features
 
@@ -138,11 +139,13 @@ def test_width_and_height_of_a_turned_photo(
     size = {ExifTags.Base.ExifImageWidth: 64, ExifTags.Base.ExifImageHeight: 40}
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
+    exif[ExifTags.Base.ImageWidth], exif[ExifTags.Base.ImageLength] = 64, 40  # as phones do
     exif[ExifTags.IFD.Exif] = {ExifTags.Base.ExposureTime: 0.5, **size}
     Image.fromarray(rgb).save(tmp_path / f"a.{kind}", exif=exif.tobytes())
     save_photo(rgb, tmp_path / "saved.jpg", open_photo(tmp_path / f"a.{kind}"))
     saved = reopen(tmp_path / "saved.jpg").getexif().get_ifd(ExifTags.IFD.Exif)
     assert saved == {ExifTags.Base.ExposureTime: 0.5, **(size if kept else {})}
+    assert ExifTags.Base.ImageWidth not in reopen(tmp_path / "saved.jpg").getexif()
 
 
 @pytest.mark.parametrize("kind", ["jpg", "tif"])
@@ -362,6 +365,43 @@ def test_twelve_bit_gray_is_scaled() -> None:
     assert open_photo(file).rgb.tolist() == [[[255] * 3, [0] * 3]]
 
 
+@pytest.mark.parametrize("bits", [8, 16])
+def test_gray_tiff_whose_white_is_zero(tmp_path: Path, bits: int) -> None:
+    ramp = np.linspace(0, 2**bits - 1, 256).round().astype(f"uint{bits}").reshape(8, 32)
+    tifffile.imwrite(tmp_path / "a.tif", 2**bits - 1 - ramp, photometric="miniswhite")
+    photo = open_photo(tmp_path / "a.tif")
+    assert np.array_equal(photo.rgb[:, :, 1].ravel(), np.arange(256))
+
+
+@pytest.mark.parametrize(
+    ("pixels", "options"),
+    [
+        (np.zeros((3, 4, 5), np.uint16), {"photometric": "rgb", "planarconfig": "separate"}),
+        (np.zeros((4, 5), np.uint32), {"photometric": "minisblack"}),
+    ],
+    ids=["16 bits in planes", "32 bits"],
+)
+def test_tiffs_that_pillow_reads_wrong_are_refused(
+    tmp_path: Path, pixels: Any, options: dict[str, str]
+) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", pixels, **options)
+    with pytest.raises(PhotoError, match=r"a\.tif.*Save it anew"):
+        open_photo(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("compression", [None, "deflate"])
+def test_tiff_of_8_bits_in_planes(tmp_path: Path, rgb: Pixels, compression: str | None) -> None:
+    planes = np.moveaxis(rgb, 2, 0)
+    tifffile.imwrite(
+        tmp_path / "a.tif",
+        planes,
+        photometric="rgb",
+        planarconfig="separate",
+        compression=compression,
+    )
+    assert np.array_equal(open_photo(tmp_path / "a.tif").rgb, rgb)
+
+
 def test_float_tiff_is_scaled() -> None:
     ramp = np.linspace(0, 1, 256, dtype=np.float32).reshape(8, 32)
     photo = open_photo(to_bytes(Image.fromarray(ramp), "TIFF"))
@@ -377,8 +417,33 @@ def test_colour_profile_is_kept(tmp_path: Path, rgb: Pixels, kind: str) -> None:
     assert reopen(saved).info["icc_profile"] == SRGB_PROFILE
 
 
+@pytest.mark.parametrize("mode", ["1", "L", "LAB"])
+def test_profile_of_other_values_than_rgb_is_left_out(rgb: Pixels, mode: str) -> None:
+    profile = bytes(16) + (b"Lab " if mode == "LAB" else b"GRAY")
+    file = to_bytes(Image.fromarray(rgb).convert("L").convert("1"), "PNG", icc_profile=profile)
+    if mode != "1":
+        file = to_bytes(Image.new(mode, (4, 3)), "TIFF", icc_profile=profile)
+    assert open_photo(file).icc_profile is None
+
+
+def test_a_result_is_shown_without_its_metadata(rgb: Pixels) -> None:
+    assert len(repr(Photo(rgb, exif=bytes(9999), icc_profile=bytes(9999), xmp=bytes(9999)))) < 3000
+
+
+def test_a_program_that_forbids_large_photos_goes_on_to_do_so() -> None:
+    code = (
+        "import warnings\n"
+        "from PIL import Image\n"
+        "warnings.simplefilter('error', Image.DecompressionBombWarning)\n"
+        "import retinex\n"
+        "warnings.warn('large', Image.DecompressionBombWarning)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "DecompressionBombWarning: large" in done.stderr
+
+
 def test_large_colour_profile_can_be_read_again(tmp_path: Path, rgb: Pixels) -> None:
-    profile = np.random.default_rng(0).bytes(2**21)
+    profile = bytes(16) + b"RGB " + np.random.default_rng(0).bytes(2**21)
     save_photo(rgb, tmp_path / "a.png", Photo(rgb, icc_profile=profile))
     assert open_photo(tmp_path / "a.png").icc_profile == profile
 
@@ -439,6 +504,8 @@ def test_photo_of_an_iphone(tmp_path: Path, rgb: Pixels) -> None:
     assert difference(photo.rgb, rgb) <= 24
     save_photo(photo.rgb, tmp_path / "a.jpg", original=photo)
     assert reopen(tmp_path / "a.jpg").getexif()[MAKE] == "Phone"
+    save_photo(rgb, tmp_path / "without_exif.heic", original=Photo(rgb))
+    assert difference(open_photo(tmp_path / "without_exif.heic").rgb, rgb) <= 24
 
 
 def test_unreadable_photo_of_an_iphone_says_what_to_install(tmp_path: Path) -> None:
@@ -572,6 +639,7 @@ def test_size_limit(rgb: Pixels) -> None:
 
 
 @pytest.mark.parametrize("side", [12_000, 60_000])
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_giant_is_refused_by_its_header(
     rgb: Pixels, side: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
