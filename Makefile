@@ -12,8 +12,9 @@ TORCH = torch==2.13.0
 demo: $(VENV)/.demo
 	$(BIN)/python demo.py
 
+# A process for each core: with several threads of PyTorch in each they would wait for one another.
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 check: $(VENV)/.test
 	$(BIN)/ruff format --check .
