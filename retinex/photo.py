@@ -65,7 +65,7 @@ FORMAT_OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 SIXTEEN_BIT_WHITE = 65535
-WHITE_IS_ZERO, UNCOMPRESSED, SEPARATE_PLANES = 0, 1, 2
+WHITE_IS_ZERO, UNCOMPRESSED, SEPARATE_PLANES, SIGNED = 0, 1, 2, 2
 """Values of a TIFF's tags."""
 BLOCK_ROWS = 256
 """Rows computed at a time, so that large photos need floats for a part of them only."""
@@ -307,9 +307,9 @@ def _check_tiff(image: TiffImageFile, name: str | Path) -> None:
         raise PhotoError(f"{name} is a camera's raw file. Develop it to a JPEG or TIFF file first.")
     bits = max(tags.get(Tag.BitsPerSample, (8,)))
     in_planes = tags.get(Tag.PlanarConfiguration) == SEPARATE_PLANES
-    if (bits == 16 and in_planes and tags.get(Tag.Compression, 1) == UNCOMPRESSED) or (
-        bits == 32 and image.mode == "I"
-    ):
+    plain = tags.get(Tag.Compression, UNCOMPRESSED) == UNCOMPRESSED
+    signed = SIGNED in tags.get(Tag.SampleFormat, ())
+    if signed or (bits == 32 and image.mode == "I") or (bits == 16 and in_planes and plain):
         raise PhotoError(f"{name} is a TIFF of a rare kind. Save it anew with 8 bits a channel.")
 
 

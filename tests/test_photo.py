@@ -378,8 +378,9 @@ def test_gray_tiff_whose_white_is_zero(tmp_path: Path, bits: int) -> None:
     [
         (np.zeros((3, 4, 5), np.uint16), {"photometric": "rgb", "planarconfig": "separate"}),
         (np.zeros((4, 5), np.uint32), {"photometric": "minisblack"}),
+        (np.zeros((4, 5), np.int16), {"photometric": "minisblack"}),
     ],
-    ids=["16 bits in planes", "32 bits"],
+    ids=["16 bits in planes", "32 bits", "signed"],
 )
 def test_tiffs_that_pillow_reads_wrong_are_refused(
     tmp_path: Path, pixels: Any, options: dict[str, str]
