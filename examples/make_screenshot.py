@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Error, sync_playwright
 
 from retinex import EXPERIMENTS
 
@@ -37,7 +37,10 @@ def photograph(address: str) -> bytes:
         )
         page = browser.new_page(viewport={"width": SIZE[0], "height": SIZE[1]})
         page.set_default_timeout(PATIENCE)
-        page.goto(address, timeout=PATIENCE)
+        try:
+            page.goto(address, timeout=PATIENCE)
+        except Error as error:
+            raise SystemExit("make_screenshot.py: start `python demo.py` first") from error
         page.locator("#status", has_text=f"{len(EXPERIMENTS)} of {len(EXPERIMENTS)} exp").wait_for()
         page.locator("#before-after img").last.wait_for()
         screenshot = page.screenshot()

@@ -61,7 +61,7 @@ class Job:
 
     def is_done(self) -> bool:
         """Tell whether all its files exist."""
-        return all(map(os.path.exists, self.files))  # a Path's would raise of too long a name
+        return all(map(os.path.exists, self.files))
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ def _check_sides(photo: Photo, path: Path) -> None:
     if max(height, width) > limit:
         raise PhotoError(
             f"it has {width}×{height} pixels, and {file_format} files up to {limit} a side; "
-            "choose --format png"
+            "write it as PNG: by --format png, or by a name that ends in .png"
         )
 
 
@@ -167,21 +167,23 @@ def _list_files(root: Path, out: Path) -> Iterable[Path]:
     unlisted: list[Path] = []  # folders that mustn't be looked into
     tree = os.walk(root, onerror=lambda error: unlisted.append(Path(error.filename)))
     paths = [Path(folder, name) for folder, *names in tree for name in chain(*names)]
-    # Not by the methods of Path, which raise where a folder lets its files not be looked at.
-    files = [path for path in paths if os.path.isfile(path) or os.path.islink(path)]  # noqa: PTH113, PTH114
-    files += unlisted + sorted({path.parent for path in paths if not os.path.lexists(path)})
+    files = [path for path in paths if os.path.isfile(path) or os.path.islink(path)]
+    unlisted += {path.parent for path in paths if not os.path.lexists(path)}  # unseen within it
+    files += filter(os.path.lexists, unlisted)
     results = out.resolve()
     if not results.is_relative_to(root.resolve()):
         return files
     return [
-        file for file in files if not (file.exists() and file.resolve().is_relative_to(results))
+        file
+        for file in files
+        if not (os.path.exists(file) and file.resolve().is_relative_to(results))
     ]
 
 
 def _why_left_alone(file: Path, name: Path) -> str:
-    if file.is_file():
+    if os.path.isfile(file):
         return why_no_photo(name)
-    if not file.is_dir():
+    if not os.path.isdir(file):
         return "broken link(s)"
     return "linked folder(s)" if file.is_symlink() else "folder(s) that can't be listed"
 
@@ -212,7 +214,7 @@ def _check_targets(jobs: Sequence[Job]) -> None:
     writers: dict[str, tuple[Path, Path]] = {}
     for job in jobs:
         for path in job.files:
-            if os.path.exists(path) and _identity(path) in sources:  # noqa: PTH110
+            if os.path.exists(path) and _identity(path) in sources:
                 raise BatchError(
                     f"{path} is one of the photos to enhance and would be overwritten; "
                     "choose another --out"

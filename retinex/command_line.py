@@ -159,15 +159,18 @@ def enhance_or_explain(job: Job, enhancer: Enhancer, adjustments: Adjustments) -
     """Enhance one photo; return why that failed, empty if it didn't.
 
     Raises:
-        OSError: nothing can be written any longer.
+        BatchError: nothing can be written any longer.
     """
     try:
         run_job(job, enhancer, adjustments)
     except PhotoError as error:
         reason = str(error)
     except Exception as error:  # whatever is wrong with one photo, the others are still done
-        if getattr(error, "errno", None) in NOTHING_CAN_BE_WRITTEN:
-            raise
+        if isinstance(error, OSError) and error.errno in NOTHING_CAN_BE_WRITTEN:
+            raise BatchError(
+                f"nothing can be written into {job.target.parent} any longer ({error.strerror}); "
+                "make room there and run the same command again"
+            ) from error
         reason = f"{type(error).__name__}: {error}"
     else:
         return ""
@@ -252,7 +255,7 @@ def _add_evaluate(commands: Commands) -> None:
     )
     parser.add_argument(
         "--checkpoints",
-        type=Path,
+        type=_parse_path,
         default=CHECKPOINTS_FOLDER,
         help="folder of the .safetensors files (default checkpoints)",
     )
@@ -352,7 +355,7 @@ def _parse_shard(text: str) -> slice:
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--models",
-        type=Path,
+        type=_parse_path,
         default=MODELS_FOLDER,
         help="folder of the ONNX files (default onnx_models)",
     )

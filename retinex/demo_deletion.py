@@ -21,12 +21,12 @@ SECONDS_BETWEEN_DELETIONS = 60
 
 
 def keep_deleting_old_files(folder: Path) -> None:
-    """Delete what visitors leave in `folder`, as long as it exists; what is there already stays."""
+    """From now on delete what visitors leave in `folder`; what is there already stays."""
     kept = set(folder.rglob("*"))
 
     def run() -> None:
-        while folder.is_dir():
-            with suppress(OSError):  # it is going, or its disk doesn't answer
+        while True:
+            with suppress(OSError):  # there is no folder just now, or its disk doesn't answer
                 delete_old_files(folder, kept, seconds_to_keep(shutil.disk_usage(folder).free))
             time.sleep(SECONDS_BETWEEN_DELETIONS)
 

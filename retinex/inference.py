@@ -5,7 +5,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -305,10 +304,20 @@ def _split(size: int, halo: int, stride: int) -> Iterator[tuple[slice, slice, sl
         yield seen, slice(core_start, core_end), slice(core_start - start, core_end - start)
 
 
-@cache
-def _shared_enhancer(experiment: str, device: Device, models: Path, _written: int) -> Enhancer:
-    """Load networks once; `_written`, when their file was, has them loaded anew."""
-    return Enhancer(experiment, device, models)
+_loaded: dict[tuple[str, Device, Path], tuple[tuple[int, int], Enhancer]] = {}
+"""What `enhance` keeps: when its file was written, how large it is, and the networks in it."""
+
+
+def _load_once(experiment: str, device: Device, models: Path) -> Enhancer:
+    """Load networks, unless they are loaded and their file is still the same."""
+    folder = models.resolve()
+    file = folder / f"{experiment}.onnx"
+    facts = (file.stat().st_mtime_ns, file.stat().st_size) if file.exists() else (0, 0)
+    loaded_from, enhancer = _loaded.get((experiment, device, folder), (None, None))
+    if enhancer is None or loaded_from != facts:
+        enhancer = Enhancer(experiment, device, folder)
+        _loaded[experiment, device, folder] = facts, enhancer
+    return enhancer
 
 
 def enhance(
@@ -324,9 +333,6 @@ def enhance(
 
     Raises: as `Enhancer` and `Enhancer.enhance`.
     """
-    with OPENING:  # a cache alone would let threads load the same networks at once
-        folder = Path(models).resolve()
-        file = folder / f"{experiment}.onnx"
-        written = file.stat().st_mtime_ns if file.exists() else 0
-        enhancer = _shared_enhancer(experiment, Device(device), folder, written)
+    with OPENING:  # else threads would load the same networks at once
+        enhancer = _load_once(experiment, Device(device), Path(models))
     return enhancer.enhance(photo)

@@ -19,7 +19,7 @@ def psnr(output: NDArray[np.uint8] | NDArray[np.float64], reference: Pixels) -> 
 
     Both (h, w, 3); values of `output`, which needn't be integers, in 0…255.
     """
-    # Which doesn't turn whole photos of 8 bits into floats.
+    # OpenCV doesn't turn whole photos of 8 bits into floats.
     squared_error = cv2.norm(output, reference.astype(output.dtype, copy=False), cv2.NORM_L2SQR)
     if squared_error == 0:
         return math.inf

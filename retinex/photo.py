@@ -65,8 +65,10 @@ FORMAT_OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 SIXTEEN_BIT_WHITE = 65535
-WHITE_IS_ZERO, UNCOMPRESSED, SEPARATE_PLANES, SIGNED = 0, 1, 2, 2
+WHITE_IS_ZERO, UNCOMPRESSED, SEPARATE_PLANES = 0, 1, 2
 """Values of a TIFF's tags."""
+SAVE_ANEW = "Save it anew with 8 bits a channel: not all kinds of TIFF can be read."
+
 BLOCK_ROWS = 256
 """Rows computed at a time, so that large photos need floats for a part of them only."""
 
@@ -183,6 +185,8 @@ def save_photo(rgb: Pixels, path: str | Path, original: Photo) -> None:
     image = Image.fromarray(rgb)
     path = Path(path)
     file_format = Image.registered_extensions().get(path.suffix.lower(), "")
+    if not file_format:
+        raise ValueError(f"{path}: no format has the extension {path.suffix!r}; try .jpg or .png")
     if original.alpha is not None and file_format != "JPEG":
         image.putalpha(Image.fromarray(original.alpha))
     options = FORMAT_OPTIONS.get(file_format, {}) | _xmp_options(original.xmp, file_format)
@@ -192,8 +196,11 @@ def save_photo(rgb: Pixels, path: str | Path, original: Photo) -> None:
         options = options | {"exif": exif}
     # So that `path` never holds half a picture, for others or after a crash.
     unfinished = path.with_name(f".{os.getpid()}-{threading.get_ident()}{path.suffix}")
+    # Into memory first: Pillow itself doesn't notice where a full disk takes a part of a file.
+    file = io.BytesIO()
+    image.save(file, file_format, icc_profile=icc_profile, **options)
     try:
-        image.save(unfinished, icc_profile=icc_profile, **options)
+        unfinished.write_bytes(file.getbuffer())
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
@@ -209,7 +216,7 @@ def _explain(error: Exception, name: str | Path) -> str:
         return f"{name} can't be read as a photo ({detail}). {remedy}"
     remedy = "Use a JPEG, PNG, TIFF or WebP file."
     if Path(name).suffix.lower() in {".tif", ".tiff"}:
-        remedy = "Save it anew with 8 or 16 bits a channel: not all kinds of TIFF can be read."
+        remedy = SAVE_ANEW
     if Path(name).suffix.lower() in HEIC_EXTENSIONS - Image.registered_extensions().keys():
         remedy = "For iPhones' photos, `pip install pillow-heif` first."
     return f"{name} can't be read as a photo. {remedy}"
@@ -292,7 +299,10 @@ def _photo_from_image(image: Image.Image, name: str | Path, limit: int | None) -
     if not isinstance(icc_profile, bytes) or icc_profile[16:20] != b"RGB ":
         icc_profile = None  # describes ink or gray, not the RGB values made of them
     if image.mode in {"I", "F"} or image.mode.startswith("I;16"):
-        eight_bit = _to_eight_bit(np.asarray(image), max(white, black))
+        pixels = np.asarray(image)
+        if image.mode == "I" and not (pixels.min() >= 0 and pixels.max() <= SIXTEEN_BIT_WHITE):
+            raise PhotoError(f"{name} has more than 16 bits, or a sign. {SAVE_ANEW}")
+        eight_bit = _to_eight_bit(pixels, max(white, black))
         image = Image.fromarray(eight_bit if white > black else 255 - eight_bit)
     if not image.has_transparency_data:
         return Photo(np.asarray(image.convert("RGB")), None, exif, icc_profile, xmp)
@@ -305,12 +315,12 @@ def _check_tiff(image: TiffImageFile, name: str | Path) -> None:
     tags = image.tag_v2
     if RAW_TAGS & set(tags):  # a small preview
         raise PhotoError(f"{name} is a camera's raw file. Develop it to a JPEG or TIFF file first.")
-    bits = max(tags.get(Tag.BitsPerSample, (8,)))
-    in_planes = tags.get(Tag.PlanarConfiguration) == SEPARATE_PLANES
     plain = tags.get(Tag.Compression, UNCOMPRESSED) == UNCOMPRESSED
-    signed = SIGNED in tags.get(Tag.SampleFormat, ())
-    if signed or (bits == 32 and image.mode == "I") or (bits == 16 and in_planes and plain):
-        raise PhotoError(f"{name} is a TIFF of a rare kind. Save it anew with 8 bits a channel.")
+    deep = max(tags.get(Tag.BitsPerSample, (8,))) > 8
+    in_planes = tags.get(Tag.PlanarConfiguration) == SEPARATE_PLANES
+    swapped_floats = image.mode == "F" and tags.prefix == b"MM"
+    if (plain and deep and in_planes) or (swapped_floats and not plain):
+        raise PhotoError(f"{name} is a TIFF of a rare kind. {SAVE_ANEW}")
 
 
 def _read_xmp(upright: Image.Image) -> bytes:
@@ -336,7 +346,7 @@ def _turn_upright(image: Image.Image) -> tuple[Image.Image, bytes]:
 
 
 def _drop_former_size(exif: Image.Exif, size: tuple[int, int]) -> None:
-    """Take the width and height out of EXIF data if they aren't those of the upright picture."""
+    """Take the size out of EXIF data: the file's, and the camera's if it isn't the upright one."""
     tags = _block(exif, ExifTags.IFD.Exif)
     width, height = Tag.ExifImageWidth, Tag.ExifImageHeight
     if (tags.get(width), tags.get(height)) != size:
@@ -410,7 +420,7 @@ def _cmyk_to_srgb(image: Image.Image, icc_profile: bytes) -> Image.Image:
 
 
 def _white_and_black(image: Image.Image) -> tuple[int, int]:
-    """Return white and black of an image of 12 or 16 bits; a TIFF's are left as they are."""
+    """Return white and black of an image of 12 or 16 bits; Pillow leaves a TIFF's as they are."""
     tags = image.tag_v2 if isinstance(image, TiffImageFile) else {}
     largest = 2**12 - 1 if tags.get(Tag.BitsPerSample) == (12,) else SIXTEEN_BIT_WHITE
     return (

@@ -347,7 +347,7 @@ def test_threads_share_an_enhancer() -> None:
 
 
 def test_networks_are_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    inference._shared_enhancer.cache_clear()
+    inference._loaded.clear()
     opened: list[Path] = []
     open_model = inference.open_model
 
@@ -377,6 +377,7 @@ def test_a_file_that_was_replaced_is_loaded_anew(tmp_path: Path) -> None:
         outputs.append(retinex.enhance(dark, "join", "cpu", tmp_path).output)
         assert np.array_equal(outputs[-1], retinex.enhance(dark, experiment, "cpu").output)
     assert not np.array_equal(*outputs)
+    assert len([key for key in inference._loaded if key[2] == tmp_path.resolve()]) == 1
 
 
 def test_unknown_experiment_names_those_there_are() -> None:

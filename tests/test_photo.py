@@ -268,6 +268,29 @@ def test_gray(tmp_path: Path, rgb: Pixels, kind: str) -> None:
     assert photo.icc_profile is None, "a gray profile would spoil the RGB file"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows limits no file's size")
+@pytest.mark.parametrize("kind", ["jpg", "png", "tif", "webp"])
+def test_a_file_that_the_disk_does_not_take_whole_is_an_error(tmp_path: Path, kind: str) -> None:
+    import resource
+
+    noise = np.random.default_rng(0).integers(0, 256, (200, 300, 3), dtype=np.uint8)
+    save_photo(noise, tmp_path / f"whole.{kind}", Photo(noise))
+    size = (tmp_path / f"whole.{kind}").stat().st_size
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size - 100, most))
+    try:
+        with pytest.raises(OSError):
+            save_photo(noise, tmp_path / f"half.{kind}", Photo(noise))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+    assert [path.name for path in tmp_path.iterdir()] == [f"whole.{kind}"]
+
+
+def test_an_unknown_extension_is_an_error(tmp_path: Path, rgb: Pixels) -> None:
+    with pytest.raises(ValueError, match=r"\.jpgg"):
+        save_photo(rgb, tmp_path / "a.jpgg", Photo(rgb))
+
+
 def test_black_and_white(rgb: Pixels) -> None:
     bits = rgb[:, :, 0] > 100
     photo = open_photo(to_bytes(Image.fromarray(bits), "PNG"))
@@ -377,10 +400,12 @@ def test_gray_tiff_whose_white_is_zero(tmp_path: Path, bits: int) -> None:
     ("pixels", "options"),
     [
         (np.zeros((3, 4, 5), np.uint16), {"photometric": "rgb", "planarconfig": "separate"}),
-        (np.zeros((4, 5), np.uint32), {"photometric": "minisblack"}),
-        (np.zeros((4, 5), np.int16), {"photometric": "minisblack"}),
+        (np.full((4, 5), 2**16, np.uint32), {"photometric": "minisblack"}),
+        (np.full((4, 5), 2**31, np.uint32), {"photometric": "minisblack"}),
+        (np.full((4, 5), -1, np.int16), {"photometric": "minisblack"}),
+        (np.zeros((4, 5), np.float32), {"byteorder": ">", "compression": "deflate"}),
     ],
-    ids=["16 bits in planes", "32 bits", "signed"],
+    ids=["16 bits in planes", "17 bits", "32 bits", "signed", "swapped floats"],
 )
 def test_tiffs_that_pillow_reads_wrong_are_refused(
     tmp_path: Path, pixels: Any, options: dict[str, str]
@@ -388,6 +413,12 @@ def test_tiffs_that_pillow_reads_wrong_are_refused(
     tifffile.imwrite(tmp_path / "a.tif", pixels, **options)
     with pytest.raises(PhotoError, match=r"a\.tif.*Save it anew"):
         open_photo(tmp_path / "a.tif")
+
+
+def test_tiff_of_32_bits_that_uses_16() -> None:
+    ramp = np.linspace(0, 65535, 256).round().astype(np.int32).reshape(8, 32)
+    photo = open_photo(to_bytes(Image.fromarray(ramp), "TIFF"))
+    assert np.array_equal(photo.rgb[:, :, 1].ravel(), np.arange(256))
 
 
 @pytest.mark.parametrize("compression", [None, "deflate"])

@@ -51,8 +51,7 @@ LOSSES = {
 
 TRAIN_UNTIL_KILLED = """
 import os, runpy, signal, sys
-from retinex.training import checkpoints, phases
-from retinex.training.arguments import parse_arguments
+from retinex.training import checkpoints
 
 _, how, rows, *sys.argv = sys.argv
 save_state = checkpoints.save_state
