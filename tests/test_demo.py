@@ -718,7 +718,7 @@ def test_another_photo_ends_the_run_of_the_former_which_can_be_chosen_again(
     record_status(page)
     wait_until_said(page, f"(2–3 of {len(EXPERIMENTS)})")
     page.get_by_role("button", name="Stop", exact=True).click()
-    wait_until_said(page, "Stopped: 900×600 pixels")
+    expect(page.locator("#status")).to_contain_text("Stopped: 900×600 pixels")
     page.evaluate(COUNT_PICTURES)
     upload(page, large_photo)
     wait_for_all(page, "900×600")
