@@ -320,6 +320,7 @@ def test_what_was_done_is_told_when_stopped(tmp_path: Path, name: str, code: int
         "import os, signal, sys\n"
         "from pathlib import Path\n"
         "from retinex.command_line import main\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # else ignored in a background
         "write, written = Path.write_bytes, []\n"
         "def stop_at_the_second(path, content):\n"
         "    write(path, content)\n"

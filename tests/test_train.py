@@ -53,6 +53,7 @@ TRAIN_UNTIL_KILLED = """
 import os, runpy, signal, sys
 from retinex.training import checkpoints
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # else ignored in a shell's background
 _, how, rows, *sys.argv = sys.argv
 save_state = checkpoints.save_state
 
