@@ -137,8 +137,7 @@ def run_job(job: Job, enhancer: Enhancer, adjustments: Adjustments) -> None:
         OSError, ValueError: a file can't be written.
     """
     photo = open_photo(job.source)
-    for path in job.files:
-        _check_sides(photo, path)
+    _check_sides(photo, job.target)
     enhancement = enhancer.enhance(photo)
     job.target.parent.mkdir(parents=True, exist_ok=True)
     for stage, path in job.stages.items():

@@ -304,7 +304,7 @@ def _split(size: int, halo: int, stride: int) -> Iterator[tuple[slice, slice, sl
         yield seen, slice(core_start, core_end), slice(core_start - start, core_end - start)
 
 
-_loaded: dict[tuple[str, Device, Path], tuple[tuple[int, int], Enhancer]] = {}
+_loaded: dict[tuple[str, Device, Path], tuple[tuple[int, int] | None, Enhancer]] = {}
 """What `enhance` keeps: when its file was written, how large it is, and the networks in it."""
 
 
@@ -312,7 +312,8 @@ def _load_once(experiment: str, device: Device, models: Path) -> Enhancer:
     """Load networks, unless they are loaded and their file is still the same."""
     folder = models.resolve()
     file = folder / f"{experiment}.onnx"
-    facts = (file.stat().st_mtime_ns, file.stat().st_size) if file.exists() else (0, 0)
+    there = file.stat() if file.exists() else None
+    facts = (there.st_mtime_ns, there.st_size) if there else None
     loaded_from, enhancer = _loaded.get((experiment, device, folder), (None, None))
     if enhancer is None or loaded_from != facts:
         enhancer = Enhancer(experiment, device, folder)
