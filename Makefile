@@ -31,8 +31,8 @@ $(VENV)/.demo: pyproject.toml requirements.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable . "$$(grep ^gradio requirements.txt)"
 	touch $@
 
-$(VENV)/.test: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet $(TORCH) --editable ".[dev]"
+$(VENV)/.test: pyproject.toml requirements.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet $(TORCH) --editable ".[dev]" "$$(grep ^gradio requirements.txt)"
 	@command -v chromium || command -v chromium-browser || command -v google-chrome \
 		|| $(BIN)/python -m playwright install chromium
 	touch $@

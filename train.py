@@ -168,7 +168,7 @@ def train(args: argparse.Namespace) -> None:
         run.tracker.finish()
     weights = run.folder / f"{run.experiment.name}.safetensors"
     save_weights(weights, run.released, describe(run))
-    print(f"trained weights: {weights}\nnext: python export_onnx.py {weights}")
+    print(f"trained weights: {weights}\nnext: python export_onnx.py {weights} --out own_models")
 
 
 def find_state(path: Path, resume: bool) -> dict[str, Any] | None:

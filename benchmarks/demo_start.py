@@ -1,6 +1,6 @@
 """Seconds from starting the demo until a visitor can use its page, and until they see a result.
 
-Starts `python demo.py` and opens it in a headless Chromium; needs `pip install -e '.[dev]'`.
+Starts `python demo.py` and opens it in a headless Chromium; needs `pip install -e ".[dev]"`.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Score weights as the tables of onnx_models/README.md do: on scenes held out, and on other photos.
+"""Score weights as the tables of results/choices.md do: on scenes held out, and on other photos.
 
 `python results/score_weights.py runs/join/snapshots/*.safetensors` prints PSNR, PSNR with the
 reference's mean and SSIM, means over LOL's photos that training with its default seed holds out;

@@ -37,9 +37,9 @@ Compare what the experiments make of dark photos with photos of the same scenes 
 Writes results.csv (every image), results.md (means and every image) and
 sheets/<experiment>/<image>.png (all stages and the reference) into --out.
 
-Decom and Enhance loss and the unclipped Î need PyTorch (pip install -e '.[train]') and the
+Decom and Enhance loss and the unclipped Î need PyTorch (pip install -e ".[train]") and the
 experiment's weights in --checkpoints. LPIPS is computed where the package is installed
-(pip install -e '.[lpips]'); it downloads the weights of its backbone, 230 MB, the first time it
+(pip install -e ".[lpips]"); it downloads the weights of its backbone, 230 MB, the first time it
 runs.
 """
 ENHANCE_HELP = """\

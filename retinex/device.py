@@ -73,13 +73,13 @@ class Device(StrEnum):
 
 INSTALL = {
     Device.CUDA: (
-        "Install the CUDA libraries with `pip install -e '.[gpu]'`, check that `nvidia-smi` lists "
+        'Install the CUDA libraries with `pip install -e ".[gpu]"`, check that `nvidia-smi` lists '
         "a GPU of 2018 or later (Turing) and driver 580 or later, and that only one of onnxruntime "
         "and onnxruntime-gpu is installed, or choose the CPU."
     ),
     Device.OPENVINO: (
-        "OpenVINO runs on Intel's processors, after `pip install -e '.[openvino]'`; or choose the "
-        "CPU."
+        "OpenVINO runs on Intel's processors, after "
+        '`pip install -e ".[openvino]"`; or choose the CPU.'
     ),
 }
 """What to do where a device doesn't work."""

@@ -87,7 +87,7 @@ def load_training_losses(enhancer: Enhancer, checkpoints: Path) -> tuple[list[Me
         from retinex.training.checkpoints import CheckpointError
         from retinex.training.pair_losses import PairLosses
     except ImportError as error:
-        return [], f"{error}; `pip install -e '.[train]'` installs PyTorch"
+        return [], f'{error}; `pip install -e ".[train]"` installs PyTorch'
     try:
         return [PairLosses(weights, enhancer.experiment)], ""
     except CheckpointError as error:
@@ -99,7 +99,7 @@ def load_lpips() -> tuple[list[Measure], str]:
     try:
         from retinex.training.perceptual_distance import PerceptualDistance
     except ImportError as error:
-        return [], f"{error}; `pip install -e '.[lpips]'` installs it"
+        return [], f'{error}; `pip install -e ".[lpips]"` installs it'
     try:
         return [PerceptualDistance()], ""
     except OSError as error:  # the backbone's weights come from the network

@@ -242,7 +242,7 @@ def test_device_that_fails(faster: Faster, behaviour: type[FakeSession], reason:
     assert runs(opened)
     with pytest.raises(DeviceError, match=reason) as error:
         open_model(MODEL, faster.device)
-    assert "pip install -e '.[" in str(error.value)
+    assert 'pip install -e ".[' in str(error.value)
 
 
 def test_device_that_is_slower_than_the_cpu(faster: Faster) -> None:

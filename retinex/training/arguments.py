@@ -63,9 +63,9 @@ def build_parser() -> argparse.ArgumentParser:
         "--decom_lr",
         type=float,
         default=None,
-        help="Decom-Net's or PlusNet's (default 0.001)",
+        help="learning rate of Decom-Net or PlusNet (default 0.001)",
     )
-    add("-rlr", "--rel_lr", type=float, default=None, help="Enhance-Net's (default 0.001)")
+    add("-rlr", "--rel_lr", type=float, default=None, help="that of Enhance-Net (default 0.001)")
     add(
         "-m",
         "--mode",
@@ -100,7 +100,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--shuffled", **share, help="of pairs whose colour channels change places (default 0)")
     add("--mixed", **share, help="of batches whose pairs are blended with one another (default 0)")
-    add("--val_share", type=float, default=0.05, help="scenes held out (default 0.05; 0: none)")
+    add("--val_share", type=float, default=0.05, help="of scenes held out (default 0.05; 0: none)")
     add(
         "--out",
         type=Path,
@@ -116,7 +116,8 @@ def build_parser() -> argparse.ArgumentParser:
         type=Schedule,
         choices=list(Schedule),
         default=Schedule.STEP,
-        help="how learning rates fall (default step; plateau watches the validation loss)",
+        help="how learning rates fall. step: times 0.3 after each third of the epochs (default); "
+        "plateau: to half when the validation loss hasn't fallen for a while; cosine: smoothly",
     )
     add(
         "--average",
@@ -136,7 +137,11 @@ def build_parser() -> argparse.ArgumentParser:
         default=Precision.AUTO,
         help="number format (default auto: bf16 where the hardware is faster in it)",
     )
-    add("--resume", action="store_true", help="continue the run in OUT if there is one")
+    add(
+        "--resume",
+        action="store_true",
+        help="continue the run in OUT, if there is one; its other arguments must be as they were",
+    )
     add(
         "--tracker",
         type=TrackerName,

@@ -11,7 +11,7 @@ from PIL import Image
 
 
 class TrackerName(StrEnum):
-    """A tracker `train.py` can log to; all but `NONE` need `pip install -e '.[track]'`."""
+    """A tracker `train.py` can log to; all but `NONE` need `pip install -e ".[track]"`."""
 
     NONE = "none"
     TRACKIO = "trackio"
@@ -58,7 +58,7 @@ def start_tracker(
             case TrackerName.TRACKIO | TrackerName.WANDB:
                 return WandbTracker(name, name_of(run, folder), folder, settings)
     except ModuleNotFoundError as error:
-        raise TrackerError(f"{error}; install {name} with pip install -e '.[track]'") from error
+        raise TrackerError(f'{error}; install {name} with pip install -e ".[track]"') from error
 
 
 def name_of(run: str, folder: Path) -> str:
