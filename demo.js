@@ -2,8 +2,17 @@
     // gradio's before/after slider listens to the mouse alone: arrow keys move its handle too.
     const STEP = 0.05;
 
+    // The handle moves from edge to edge of the picture, which is as large as fits into its box.
+    function pictureBox(handle) {
+        const box = handle.parentElement.getBoundingClientRect();
+        const { naturalWidth, naturalHeight } = handle.closest("#before-after").querySelector("img");
+        const width = Math.min(box.width, (box.height * naturalWidth) / naturalHeight);
+        const left = box.left + (box.width - width) / 2;
+        return { left, right: left + width, width };
+    }
+
     function move(handle, key) {
-        const area = handle.parentElement.getBoundingClientRect();
+        const area = pictureBox(handle);
         const grip = handle.getBoundingClientRect();
         const start = grip.left + grip.width / 2;
         const step = { ArrowLeft: -STEP, ArrowRight: STEP, Home: -1, End: 1 }[key] * area.width;
@@ -15,7 +24,7 @@
     }
 
     function tellPosition(handle) {
-        const area = handle.parentElement.getBoundingClientRect();
+        const area = pictureBox(handle);
         const grip = handle.getBoundingClientRect();
         const share = (grip.left + grip.width / 2 - area.left) / area.width;
         handle.setAttribute("aria-valuenow", Math.round(100 * share));
@@ -42,6 +51,29 @@
         new MutationObserver(() => tellPosition(handle)).observe(handle, { attributeFilter: ["style"] });
     }
 
+    // gradio's zoom takes each finger and each turn of the wheel: the page couldn't be scrolled there.
+    function letPageScroll(slider) {
+        const isZoomed = () => !slider.querySelector("img")?.style.transform.endsWith("scale(1)");
+        const pass = (event) => isZoomed() || event.stopPropagation();
+        slider.addEventListener("wheel", (event) => event.ctrlKey || pass(event), true);
+        slider.addEventListener(
+            "touchstart",
+            (event) => event.touches.length > 1 || event.target.closest("[data-testid=slider]") || pass(event),
+            true,
+        );
+    }
+
+    // A picture of the grid that is open over the page keeps the focus until it is closed.
+    function keepFocus(stages) {
+        const opened = () => stages.querySelector("#grid .preview");
+        document.addEventListener("focusin", ({ target }) => {
+            if (opened() && !opened().contains(target)) opened().querySelector("button").focus();
+        });
+        document.addEventListener("keydown", ({ key }) => {
+            if (key === "Escape") opened()?.querySelector("button[aria-label=Close]")?.click();
+        });
+    }
+
     // Each example is a button with nothing but a picture in it; its file is called what it shows.
     function nameExamples(examples) {
         for (const button of examples.querySelectorAll("button")) {
@@ -59,6 +91,8 @@
         }
     }
 
+    letPageScroll(document.querySelector("#before-after"));
+    keepFocus(document.querySelector("#stages"));
     const changes = { "#before-after": prepare, "#examples": nameExamples, "#stages": nameThumbnails };
     for (const [name, change] of Object.entries(changes)) {
         const part = document.querySelector(name);

@@ -27,6 +27,7 @@ from retinex import (
     Device,
     DeviceError,
     ModelError,
+    Stage,
     open_photo,
 )
 from retinex.demo_deletion import SECONDS_RESULTS_ARE_KEPT, keep_deleting_old_files
@@ -268,15 +269,17 @@ def open_example(
         if not example.measured.keys() >= set(names) and not results.stopped:
             yield {**show(page, results), page.status: describe_running(results, names)}
         try:
-            with EXAMPLE_LOCK, failures_shown():
-                if not example.measured.keys() >= set(names) and not results.stopped:
-                    # Not on ZeroGPU, which is lent to visitors' own runs only.
-                    add_enhancements(example, load_enhancer(names, settings).enhance(example.photo))
-        except gr.Error:
+            with failures_shown():
+                with EXAMPLE_LOCK:
+                    if not example.measured.keys() >= set(names) and not results.stopped:
+                        # Not on ZeroGPU, which is lent to visitors' own runs only.
+                        enhancer = load_enhancer(names, settings)
+                        add_enhancements(example, enhancer.enhance(example.photo))
+                if not results.stopped:
+                    add_enhancements(results, map(example.load, names))
+        except Exception:  # gradio tells the visitor
             yield {page.status: describe_results(results, settings)}
             raise
-        if not results.stopped:
-            add_enhancements(results, map(example.load, names))
         if results.stopped:
             yield unchanged(page)  # else gradio repeats what came last
             return
@@ -309,7 +312,8 @@ def take_photo(
         yield {page.status: error.message}  # gradio's own goes after a while
         wanted.begun = True
         raise
-    results = new_results(folder, Path(path), photo, read_view(*view))
+    with failures_shown():
+        results = new_results(folder, Path(path), photo, read_view(*view))
     yield {page.results: results}
     wanted.begun = True
     if wanted.replaced:  # while the photo was opened, when there was nothing to stop yet
@@ -342,7 +346,8 @@ def run_experiments(page: Page, results: Results, settings: Settings) -> Iterato
             enhancements = run_networks(names, results.photo, settings, report)
             if results.stopped:
                 break
-            add_enhancements(results, enhancements)
+            with failures_shown():
+                add_enhancements(results, enhancements)
             del enhancements  # else they would fill memory during the next run
         except RunStoppedError:
             break
@@ -406,12 +411,17 @@ def readjust(page: Page, results: Results | None, view: View) -> Update:
     if results is None or results.view == view:
         return unchanged(page)
     former, results.view = results.view, view
+    if former.adjustments != view.adjustments:
+        results.shown = None  # even if they are set back before the others follow
     compared = [view.compared] if view.compared in results.measured else []
     with unless_deleted(results):
         results.refresh(compared)
-        names = list(EXPERIMENTS) if former.coloured != view.coloured else compared
+        if former.coloured == view.coloured:
+            update = show_experiments(page, results, compared, [Stage.OUTPUT])
+        else:
+            update = show_experiments(page, results, EXPERIMENTS)
         # The state is written again, so that it is kept for longer.
-        return {**show_experiments(page, results, names), page.results: results}
+        return {**update, page.results: results}
     return unchanged(page)
 
 

@@ -102,9 +102,11 @@ def run_evaluate(args: argparse.Namespace) -> int:
         done = len(scores) // len(enhancers)
         scores = scores[: done * len(enhancers)]  # means are of the same pairs for all experiments
         heading = describe_evaluation(args.folder, done, len(pairs), args.denoise)
+        # A part doesn't take the place of the whole, of an earlier run.
+        name = "results" if done == len(pairs) else "results-partial"
         if scores:
-            evaluation_report.write_csv(scores, out / "results.csv")
-            evaluation_report.write_markdown(scores, heading, notes, out / "results.md")
+            evaluation_report.write_csv(scores, out / f"{name}.csv")
+            evaluation_report.write_markdown(scores, heading, notes, out / f"{name}.md")
     print(f"{heading}\n\n{evaluation_report.mean_table(scores)}")
     print(*notes, f"Every image: {out / 'results.md'}", sep="\n")
     return 0

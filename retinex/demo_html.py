@@ -1,5 +1,6 @@
 """What the demo writes beside its pictures: numbers, histograms, legends; as HTML."""
 
+import html
 import math
 
 from retinex.colour_map import list_colours
@@ -22,6 +23,8 @@ def describe_output(before: Statistics, output: Measured) -> str:
         numbers.append(f"<b>PSNR</b> {output.scores['psnr']:.2f} dB")
     if "ssim" in output.scores:
         numbers.append(f"<b>SSIM</b> {output.scores['ssim']:.3f}")
+    if output.scores:
+        numbers.append(f"compared with {html.escape(output.reference_name)}")
     return (
         f"<p>{' · '.join(numbers)}</p>"
         f"<svg viewBox='0 0 {HISTOGRAM_BINS} {HISTOGRAM_HEIGHT}' preserveAspectRatio='none' "

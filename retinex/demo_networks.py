@@ -1,5 +1,6 @@
 """What the demo's page and its endpoints share: settings, and running the networks."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -61,11 +62,16 @@ def run_networks(
 
 @contextmanager
 def failures_shown() -> Iterator[None]:
-    """Turn what the networks' files and devices fail with into what gradio shows."""
+    """Turn what files, devices and full disks fail with into what gradio shows."""
     try:
         yield
     except (DeviceError, ModelError) as error:
         raise gr.Error(str(error), title="The networks failed") from error
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        text = "The server's disk is full. Older photos are deleted soon: try again in a while."
+        raise gr.Error(text, title="No room") from error
 
 
 def _load_and_run(

@@ -33,6 +33,14 @@ Best: the original file of a photo taken indoors at night without flash. Example
 [danielbuechele](https://www.flickr.com/photos/danielbuechele/6061409035/), both
 [CC BY 2.0](https://creativecommons.org/licenses/by/2.0/), darkened; the others are free of rights.
 """
+CAMERA = {
+    "video": {
+        "facingMode": {"ideal": "environment"},
+        "width": {"ideal": 1920},
+        "height": {"ideal": 1440},
+    }
+}
+"""What is asked of a device's camera: away from its owner, and more pixels than for a call."""
 ILLUMINATIONS = tuple(stage for stage in Stage if stage.channels == 1)
 
 
@@ -160,6 +168,7 @@ def add_photo_input(example_photos: Sequence[Path]) -> tuple[gr.Image, gr.Datase
     photo = new_photo_input(
         label="Your photo",
         sources=["upload", "clipboard", "webcam"],
+        webcam_options=gr.WebcamOptions(mirror=False, constraints=CAMERA),
         height=240,
         elem_id="photo",
         alt_text="The photo you chose",
@@ -300,7 +309,9 @@ def show(page: Page, results: Results) -> Update:
     return {**show_experiments(page, results, EXPERIMENTS), page.grid: gr.Gallery(grid)}
 
 
-def show_experiments(page: Page, results: Results, names: Iterable[str]) -> Update:
+def show_experiments(
+    page: Page, results: Results, names: Iterable[str], stages: Iterable[Stage] = tuple(Stage)
+) -> Update:
     """Fill the parts of those of the experiments that are done, and the comparison."""
     compared = results.view.compared
     update: Update = {page.before_after: gr.ImageSlider(None, label=BEFORE_AFTER)}
@@ -315,8 +326,8 @@ def show_experiments(page: Page, results: Results, names: Iterable[str]) -> Upda
         for stage in results.view.coloured:
             files[stage] = results.write_coloured(name, stage)
         label = label_result(results.done[name])
-        for stage, path in files.items():
-            update[page.pictures[stage][name]] = gr.Image(str(path), label=label)
+        for stage in stages:
+            update[page.pictures[stage][name]] = gr.Image(str(files[stage]), label=label)
         update[page.facts[name]] = describe_output(results.statistics, results.measured[name])
     return update
 

@@ -34,6 +34,8 @@ class Measured:
     """What was made of the output."""
     reference: Pixels | None
     """What it was compared with."""
+    reference_name: str
+    """Its file's name; empty if there is none."""
     statistics: Statistics
     scores: dict[str, float]
 
@@ -120,10 +122,11 @@ class Results:
         with self.lock:
             # Both may change meanwhile.
             adjustments, reference = self.view.adjustments, self.reference
+            name = Path(self.reference_source or "").name
             output = adjust(enhancement, adjustments)
             self._write(output, self.adjusted_path(enhancement.experiment))
             scores = compare_with_reference(output, reference)
-            measured = Measured(adjustments, reference, measure(output), scores)
+            measured = Measured(adjustments, reference, name, measure(output), scores)
             self.measured[enhancement.experiment] = measured
 
     def is_stale(self, experiment: str) -> bool:
@@ -212,7 +215,11 @@ def _open_stage(path: Path, stage: Stage) -> Image.Image:
 def new_results(folder: Path, source: Path, photo: Photo, view: View) -> Results:
     """Make a place below `folder` for the results of one photo."""
     own = Path(tempfile.mkdtemp(dir=folder))
-    photo = replace(photo, rgb=keep_on_disk(photo.rgb, own))
+    try:
+        photo = replace(photo, rgb=keep_on_disk(photo.rgb, own))
+    except OSError:  # a full disk, which must not fill further
+        shutil.rmtree(own, ignore_errors=True)
+        raise
     results = Results(own, source, photo, view)
     # gradio calls no `delete_callback` for visitors that it forgets.
     weakref.finalize(results, shutil.rmtree, results.folder, ignore_errors=True)

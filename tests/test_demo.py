@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import copy
+import errno
 import gc
 import gzip
 import io
@@ -54,7 +55,7 @@ from retinex import (
 from retinex.colour_map import colour
 from retinex.demo_deletion import delete_old_files, seconds_to_keep
 from retinex.demo_fetching import limit_fetching
-from retinex.demo_networks import Settings
+from retinex.demo_networks import Settings, failures_shown
 from retinex.demo_results import View
 from retinex.experiments import GROUPS
 from retinex.inference import DEFAULT_EXPERIMENT, MODELS_FOLDER, CombinedEnhancer
@@ -89,10 +90,21 @@ new MutationObserver(() => {
 }).observe(document.body, { childList: true, subtree: true, characterData: true });
 """
 
-FILM_IN_SMALL = """
-const film = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
-navigator.mediaDevices.getUserMedia = () => film({ video: { width: 320, height: 240 } });
+FILM_RED_AND_BLUE = """
+const canvas = Object.assign(document.createElement("canvas"), { width: 320, height: 240 });
+const draw = (colour, left) => {
+    const context = canvas.getContext("2d");
+    context.fillStyle = colour;
+    context.fillRect(left, 0, 160, 240);
+};
+setInterval(() => { draw("red", 0); draw("blue", 160); }, 50);
+navigator.mediaDevices.getUserMedia = async ({ video }) => {
+    window.wanted = video;
+    return canvas.captureStream();
+};
+0;
 """
+"""A camera whose pictures are red on the left and blue on the right."""
 
 expect.set_options(timeout=NETWORKS_TIMEOUT)
 
@@ -371,6 +383,9 @@ def test_grid_shows_everything_and_opens_large_by_keyboard(finished: Page) -> No
     assert (box["width"], box["height"]) == SIZES["desk"]
     finished.keyboard.press("ArrowRight")
     expect(caption).to_have_text(f"{title}: {Stage.ILLUMINATION.label}")
+    for _ in range(len(EXPERIMENTS) * len(Stage) + 9):  # past the last of its buttons
+        finished.keyboard.press("Tab")
+    assert finished.evaluate("document.activeElement.closest('#grid .preview') !== null")
     finished.keyboard.press("Escape")
     expect(caption).to_have_count(0)
 
@@ -401,7 +416,10 @@ def test_reference_scores_every_output(finished: Page, dark_photo: Path, tmp_pat
     finished.set_input_files("#reference input[type=file]", tmp_path / "reference.png")
     for name in EXPERIMENTS:
         output = enhance_all(dark_photo)[name].output
-        scores = f"PSNR {psnr(output, reference):.2f} dB · SSIM {ssim(output, reference):.3f}"
+        scores = (
+            f"PSNR {psnr(output, reference):.2f} dB · SSIM {ssim(output, reference):.3f} · "
+            "compared with reference.png"
+        )
         expect(finished.locator(f"#facts-{name}")).to_contain_text(scores)
     finished.locator("#reference").get_by_label("Remove Image").or_(
         finished.locator("#reference button[aria-label='Clear']")
@@ -448,15 +466,18 @@ def test_takes_a_photo_that_is_dropped_or_pasted(page: Page, dark_photo: Path) -
 
 def test_takes_a_photo_with_the_camera(page: Page) -> None:
     wait_for_example(page)
-    page.evaluate(FILM_IN_SMALL)
+    page.evaluate(FILM_RED_AND_BLUE)
     page.get_by_label("Capture from camera").click()
     page.get_by_text("Click to Access Webcam").click()
     page.wait_for_function("document.querySelector('#photo video')?.videoWidth > 0")
     page.get_by_label("capture photo").click()
     wait_for_all(page, "320×240")
     open_tab(page, Stage.INPUT)
-    red, green, blue = download(page, f"#{Stage.INPUT}-join img")[:, :, :3].mean(axis=(0, 1))
-    assert green > 2 * max(red, blue)  # what Chromium's make-believe camera films
+    picture = download(page, f"#{Stage.INPUT}-join img")[:, :, :3]
+    left, right = picture[:, :100].mean(axis=(0, 1)), picture[:, -100:].mean(axis=(0, 1))
+    assert left[0] > 200 > 50 > left[2]  # not mirrored
+    assert right[2] > 200 > 50 > right[0]
+    assert page.evaluate("wanted.facingMode") == {"ideal": "environment"}
 
 
 def test_stop_ends_a_run_and_keeps_what_is_done(page: Page, large_photo: Path) -> None:
@@ -728,7 +749,7 @@ def test_another_photo_ends_the_run_of_the_former_which_can_be_chosen_again(
     assert all(pictures >= k for k, pictures in zip(done, seen.values(), strict=False))
 
 
-def test_before_after_slider_moves_by_keyboard(finished: Page) -> None:
+def test_before_after_slider_moves_by_keyboard_from_edge_to_edge(finished: Page) -> None:
     handle = finished.get_by_role("slider", name="Border between before and after")
     expect(handle).to_have_attribute("aria-valuenow", "50")
     handle.focus()
@@ -738,7 +759,42 @@ def test_before_after_slider_moves_by_keyboard(finished: Page) -> None:
     after = handle.bounding_box()
     assert before is not None and after is not None
     assert after["x"] > before["x"]
-    finished.keyboard.press("ArrowLeft")
+    for key, expected in (("End", "100"), ("ArrowLeft", "95"), ("Home", "0"), ("ArrowRight", "5")):
+        finished.keyboard.press(key)
+        expect(handle).to_have_attribute("aria-valuenow", expected)
+
+
+@pytest.mark.parametrize(
+    ("page", "size"), [("desk", (600, 400)), ("phone", (400, 600))], indirect=["page"]
+)
+def test_before_and_after_lie_on_one_another(
+    page: Page, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    wait_for_example(page)
+    Image.new("RGB", size, (20, 15, 10)).save(tmp_path / "dark.png")
+    upload(page, tmp_path / "dark.png")
+    after = page.locator("#before-after img").last
+    expect(after).to_have_js_property("naturalHeight", size[1])
+    before, after, box = (
+        page.locator(f"#before-after {part}").bounding_box()
+        for part in ("img >> nth=0", "img >> nth=1", ".slider-wrap")
+    )
+    assert before is not None and box is not None
+    assert before == after
+    assert before["y"] >= box["y"]
+    assert before["y"] + before["height"] <= box["y"] + box["height"]
+
+
+def test_the_page_scrolls_where_the_picture_is(finished: Page) -> None:
+    finished.evaluate("scrollTo(0, 0)")
+    box = finished.locator("#before-after").bounding_box()
+    assert box is not None
+    finished.mouse.move(box["x"] + box["width"] / 4, box["y"] + box["height"] / 2)
+    finished.mouse.wheel(0, 100)
+    finished.wait_for_function("scrollY > 0")
+    style = finished.locator("#before-after img").first.get_attribute("style")
+    assert "scale(1)" in str(style)
+    finished.evaluate("scrollTo(0, 0)")
 
 
 def test_accessible_to_everyone_on_a_desk(finished: Page) -> None:
@@ -857,6 +913,39 @@ def test_every_output_follows_a_control_moved_while_the_page_is_filled(
         shown = update[page.pictures[Stage.OUTPUT][name]].value["path"]
         expected = adjust(enhance_all(dark_photo)[name], Adjustments(strength=0.5))
         np.testing.assert_array_equal(np.asarray(Image.open(shown)), expected)
+
+
+def test_every_output_follows_a_control_that_is_set_back(dark_photo: Path, tmp_path: Path) -> None:
+    first, second = names = [DEFAULT_EXPERIMENT, "join"]
+    page = named_page()
+    view = View(first, (), Adjustments())
+    results = demo_program.new_results(tmp_path, dark_photo, retinex.open_photo(dark_photo), view)
+    for name in names:
+        demo_program.add_enhancements(results, [retinex.enhance(dark_photo, name)])
+    demo_program.show(page, results)
+    demo_program.readjust(page, results, replace(view, adjustments=Adjustments(strength=0.5)))
+    demo_program.readjust(page, results, replace(view, compared=second))
+
+    update = demo_program.readjust_others(page, results)
+
+    for name in names:
+        shown = update[page.pictures[Stage.OUTPUT][name]].value["path"]
+        np.testing.assert_array_equal(
+            np.asarray(Image.open(shown)), enhance_all(dark_photo)[name].output
+        )
+
+
+def test_a_full_disk_is_told_of_and_nothing_is_left(
+    dark_photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np, "save", fail)
+    view = View("join", (), Adjustments())
+    with pytest.raises(gr.Error, match="disk is full"), failures_shown():
+        demo_program.new_results(tmp_path, dark_photo, retinex.open_photo(dark_photo), view)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -363,15 +363,21 @@ def test_scores_before_a_broken_pair_are_kept(pairs: Path, tmp_path: Path) -> No
     (tmp_path / "pairs" / "low" / "z.png").write_text("no photo")
     shutil.copy(tmp_path / "pairs" / "high" / "cat.jpg", tmp_path / "pairs" / "high" / "z.jpg")
 
+    (tmp_path / "results").mkdir()
+    whole = tmp_path / "results" / "results.csv"
+    whole.write_text("of an earlier run")
+
     done = run(
         *("evaluate", tmp_path / "pairs", "--experiment", "join", "--device", "cpu"),
         *("--checkpoints", tmp_path, "--out", tmp_path / "results"),
     )
 
     assert done.returncode == 1
+    assert whole.read_text() == "of an earlier run"
     assert "z.png can't be read as a photo" in done.stderr
-    assert [row["image"] for row in read_csv(tmp_path / "results" / "results.csv")] == STEMS
-    heading, *_ = (tmp_path / "results" / "results.md").read_text(encoding="utf-8").splitlines()
+    part = tmp_path / "results" / "results-partial"
+    assert [row["image"] for row in read_csv(part.with_suffix(".csv"))] == STEMS
+    heading, *_ = part.with_suffix(".md").read_text(encoding="utf-8").splitlines()
     assert heading == f"# Evaluation on {len(STEMS)} of {len(STEMS) + 1} pairs of pairs"
 
 
