@@ -5,8 +5,9 @@
     // The handle moves from edge to edge of the picture, which is as large as fits into its box.
     function pictureBox(handle) {
         const box = handle.parentElement.getBoundingClientRect();
-        const { naturalWidth, naturalHeight } = handle.closest("#before-after").querySelector("img");
-        const width = Math.min(box.width, (box.height * naturalWidth) / naturalHeight);
+        const picture = document.querySelector("#before-after img");
+        if (!picture?.naturalWidth) return box; // not loaded yet
+        const width = Math.min(box.width, (box.height * picture.naturalWidth) / picture.naturalHeight);
         const left = box.left + (box.width - width) / 2;
         return { left, right: left + width, width };
     }
@@ -14,7 +15,7 @@
     function move(handle, key) {
         const area = pictureBox(handle);
         const grip = handle.getBoundingClientRect();
-        const start = grip.left + grip.width / 2;
+        const start = Math.min(Math.max(grip.left + grip.width / 2, area.left), area.right);
         const step = { ArrowLeft: -STEP, ArrowRight: STEP, Home: -1, End: 1 }[key] * area.width;
         const end = Math.min(Math.max(start + step, area.left), area.right);
         const at = (x) => ({ clientX: x, clientY: grip.top + grip.height / 2, view: window, bubbles: true });
@@ -27,7 +28,7 @@
         const area = pictureBox(handle);
         const grip = handle.getBoundingClientRect();
         const share = (grip.left + grip.width / 2 - area.left) / area.width;
-        handle.setAttribute("aria-valuenow", Math.round(100 * share));
+        handle.setAttribute("aria-valuenow", Math.round(100 * Math.min(Math.max(share, 0), 1)));
     }
 
     function prepare(slider) {
@@ -54,7 +55,8 @@
     // gradio's zoom takes each finger and each turn of the wheel: the page couldn't be scrolled there.
     function letPageScroll(slider) {
         const isZoomed = () => !slider.querySelector("img")?.style.transform.endsWith("scale(1)");
-        const pass = (event) => isZoomed() || event.stopPropagation();
+        const isFullPage = () => slider.classList.contains("fullscreen");
+        const pass = (event) => isZoomed() || isFullPage() || event.stopPropagation();
         slider.addEventListener("wheel", (event) => event.ctrlKey || pass(event), true);
         slider.addEventListener(
             "touchstart",
@@ -66,8 +68,10 @@
     // A picture of the grid that is open over the page keeps the focus until it is closed.
     function keepFocus(stages) {
         const opened = () => stages.querySelector("#grid .preview");
-        document.addEventListener("focusin", ({ target }) => {
-            if (opened() && !opened().contains(target)) opened().querySelector("button").focus();
+        document.addEventListener("focusin", ({ target, relatedTarget }) => {
+            if (!opened() || opened().contains(target) || target.closest(".toast-wrap")) return;
+            const buttons = [...opened().querySelectorAll("button")];
+            buttons.at(relatedTarget === buttons[0] ? -1 : 0).focus();
         });
         document.addEventListener("keydown", ({ key }) => {
             if (key === "Escape") opened()?.querySelector("button[aria-label=Close]")?.click();
@@ -91,7 +95,10 @@
         }
     }
 
-    letPageScroll(document.querySelector("#before-after"));
+    const slider = document.querySelector("#before-after");
+    const tellAgain = () => slider.querySelectorAll("[data-testid=slider]").forEach(tellPosition);
+    slider.addEventListener("load", tellAgain, true); // how wide the picture is
+    letPageScroll(slider);
     keepFocus(document.querySelector("#stages"));
     const changes = { "#before-after": prepare, "#examples": nameExamples, "#stages": nameThumbnails };
     for (const [name, change] of Object.entries(changes)) {

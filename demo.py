@@ -263,7 +263,8 @@ def open_example(
 ) -> Iterator[Update]:
     """Show the example; the first visitor waits for its networks, the others find it done."""
     # The visitor's own, to adjust; in the state at once, so that a photo of theirs can stop it.
-    results = new_results(folder, example.source, example.photo, example.view)
+    with failures_shown():
+        results = new_results(folder, example.source, example.photo, example.view)
     yield {page.results: results}
     for names in order_runs(DEFAULT_EXPERIMENT):
         if not example.measured.keys() >= set(names) and not results.stopped:
@@ -308,12 +309,12 @@ def take_photo(
         return
     try:
         photo = open_upload(path, settings)
+        with failures_shown():
+            results = new_results(folder, Path(path), photo, read_view(*view))
     except gr.Error as error:
         yield {page.status: error.message}  # gradio's own goes after a while
         wanted.begun = True
         raise
-    with failures_shown():
-        results = new_results(folder, Path(path), photo, read_view(*view))
     yield {page.results: results}
     wanted.begun = True
     if wanted.replaced:  # while the photo was opened, when there was nothing to stop yet
@@ -461,7 +462,7 @@ def set_reference(results: Results, path: str | None, settings: Settings) -> Non
     try:
         reference = open_reference(path, results.photo, settings)
         if reference is not None:
-            with unless_deleted(results):
+            with unless_deleted(results), failures_shown():
                 reference = keep_on_disk(reference, results.folder)
     except gr.Error as error:
         gr.Warning(error.message, title=error.title)

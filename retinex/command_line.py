@@ -35,7 +35,8 @@ EVALUATE_HELP = """\
 Compare what the experiments make of dark photos with photos of the same scenes in normal light.
 
 Writes results.csv (every image), results.md (means and every image) and
-sheets/<experiment>/<image>.png (all stages and the reference) into --out.
+sheets/<experiment>/<image>.png (all stages and the reference) into --out; of an evaluation that was
+interrupted, results-partial.csv and results-partial.md.
 
 Decom and Enhance loss and the unclipped Î need PyTorch (pip install -e ".[train]") and the
 experiment's weights in --checkpoints. LPIPS is computed where the package is installed
@@ -104,9 +105,13 @@ def run_evaluate(args: argparse.Namespace) -> int:
         heading = describe_evaluation(args.folder, done, len(pairs), args.denoise)
         # A part doesn't take the place of the whole, of an earlier run.
         name = "results" if done == len(pairs) else "results-partial"
+        for former in out.glob("results-partial.*"):
+            former.unlink()
         if scores:
             evaluation_report.write_csv(scores, out / f"{name}.csv")
             evaluation_report.write_markdown(scores, heading, notes, out / f"{name}.md")
+        if done < len(pairs):
+            print(f"What is done so far: {out / name}.md", file=sys.stderr)
     print(f"{heading}\n\n{evaluation_report.mean_table(scores)}")
     print(*notes, f"Every image: {out / 'results.md'}", sep="\n")
     return 0

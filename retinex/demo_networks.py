@@ -68,7 +68,7 @@ def failures_shown() -> Iterator[None]:
     except (DeviceError, ModelError) as error:
         raise gr.Error(str(error), title="The networks failed") from error
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno not in {errno.ENOSPC, getattr(errno, "EDQUOT", None)}:  # not on Windows
             raise
         text = "The server's disk is full. Older photos are deleted soon: try again in a while."
         raise gr.Error(text, title="No room") from error

@@ -55,7 +55,7 @@ from retinex import (
 from retinex.colour_map import colour
 from retinex.demo_deletion import delete_old_files, seconds_to_keep
 from retinex.demo_fetching import limit_fetching
-from retinex.demo_networks import Settings, failures_shown
+from retinex.demo_networks import Settings
 from retinex.demo_results import View
 from retinex.experiments import GROUPS
 from retinex.inference import DEFAULT_EXPERIMENT, MODELS_FOLDER, CombinedEnhancer
@@ -698,7 +698,7 @@ def test_a_run_whose_results_cannot_be_written_ends(
     dark_photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
-        raise OSError("no space left")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     settings = Settings(retinex.Device.CPU, MODELS_FOLDER, MAX_MEGAPIXELS)
     view = View(DEFAULT_EXPERIMENT, (), Adjustments())
@@ -710,7 +710,7 @@ def test_a_run_whose_results_cannot_be_written_ends(
     ended = next(updates)
     assert "Running" not in ended[page.status]
     assert not ended[page.stop].interactive
-    with pytest.raises(OSError, match="no space left"):
+    with pytest.raises(gr.Error, match="disk is full"):
         next(updates)
     assert results.stopped, "the photo can be chosen again"
 
@@ -762,10 +762,12 @@ def test_before_after_slider_moves_by_keyboard_from_edge_to_edge(finished: Page)
     for key, expected in (("End", "100"), ("ArrowLeft", "95"), ("Home", "0"), ("ArrowRight", "5")):
         finished.keyboard.press(key)
         expect(handle).to_have_attribute("aria-valuenow", expected)
+    for _ in range(9):
+        finished.keyboard.press("ArrowRight")
 
 
 @pytest.mark.parametrize(
-    ("page", "size"), [("desk", (600, 400)), ("phone", (400, 600))], indirect=["page"]
+    ("page", "size"), [("desk", (600, 420)), ("phone", (400, 600))], indirect=["page"]
 )
 def test_before_and_after_lie_on_one_another(
     page: Page, tmp_path: Path, size: tuple[int, int]
@@ -785,6 +787,17 @@ def test_before_and_after_lie_on_one_another(
     assert before["y"] + before["height"] <= box["y"] + box["height"]
 
 
+def swipe_up(page: Page, x: float, y: float) -> None:
+    """Move a finger over the screen."""
+    screen = page.context.new_cdp_session(page)
+    screen.send("Emulation.setTouchEmulationEnabled", {"enabled": True})
+    for kind, way in (("touchStart", 0), *(("touchMove", 20 * step) for step in range(1, 9))):
+        points = [{"x": x, "y": y - way}]
+        screen.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    screen.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    screen.send("Emulation.setTouchEmulationEnabled", {"enabled": False})
+
+
 def test_the_page_scrolls_where_the_picture_is(finished: Page) -> None:
     finished.evaluate("scrollTo(0, 0)")
     box = finished.locator("#before-after").bounding_box()
@@ -792,8 +805,18 @@ def test_the_page_scrolls_where_the_picture_is(finished: Page) -> None:
     finished.mouse.move(box["x"] + box["width"] / 4, box["y"] + box["height"] / 2)
     finished.mouse.wheel(0, 100)
     finished.wait_for_function("scrollY > 0")
-    style = finished.locator("#before-after img").first.get_attribute("style")
-    assert "scale(1)" in str(style)
+    finished.evaluate("scrollTo(0, 0)")
+    picture = finished.locator("#before-after img").first
+    expect(picture).to_have_attribute("style", re.compile(r"scale\(1\)"))
+    finished.keyboard.down("Control")
+    finished.mouse.wheel(0, -100)
+    expect(picture).not_to_have_attribute("style", re.compile(r"scale\(1\)"))
+    finished.mouse.wheel(0, 1000)
+    finished.keyboard.up("Control")
+    expect(picture).to_have_attribute("style", re.compile(r"scale\(1\)"))
+    assert finished.evaluate("scrollY") == 0
+    swipe_up(finished, box["x"] + box["width"] / 4, box["y"] + box["height"] / 2)
+    finished.wait_for_function("scrollY > 0")
     finished.evaluate("scrollTo(0, 0)")
 
 
@@ -935,16 +958,25 @@ def test_every_output_follows_a_control_that_is_set_back(dark_photo: Path, tmp_p
         )
 
 
-def test_a_full_disk_is_told_of_and_nothing_is_left(
+def fill_disk(*_: Any) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_photo_that_a_full_disk_has_no_room_for_is_told_of_and_leaves_nothing(
     dark_photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: Any) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(np, "save", fail)
-    view = View("join", (), Adjustments())
-    with pytest.raises(gr.Error, match="disk is full"), failures_shown():
-        demo_program.new_results(tmp_path, dark_photo, retinex.open_photo(dark_photo), view)
+    monkeypatch.setattr(np, "save", fill_disk)
+    page, settings = named_page(), Settings(retinex.Device.CPU, MODELS_FOLDER, MAX_MEGAPIXELS)
+    wanted = demo_program.Choice(str(dark_photo))
+    updates = demo_program.take_photo(
+        *(page, settings, tmp_path, wanted.path, wanted, None, None),
+        *(DEFAULT_EXPERIMENT, False, False, *astuple(Adjustments())),
+    )
+    next(updates)
+    assert "disk is full" in next(updates)[page.status]
+    with pytest.raises(gr.Error, match="disk is full"):
+        next(updates)
+    assert wanted.begun, "the controls say that there is nothing to set"
     assert list(tmp_path.iterdir()) == []
 
 

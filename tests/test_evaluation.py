@@ -374,6 +374,7 @@ def test_scores_before_a_broken_pair_are_kept(pairs: Path, tmp_path: Path) -> No
 
     assert done.returncode == 1
     assert whole.read_text() == "of an earlier run"
+    assert "results-partial.md" in done.stderr
     assert "z.png can't be read as a photo" in done.stderr
     part = tmp_path / "results" / "results-partial"
     assert [row["image"] for row in read_csv(part.with_suffix(".csv"))] == STEMS
