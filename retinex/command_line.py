@@ -103,15 +103,15 @@ def run_evaluate(args: argparse.Namespace) -> int:
         done = len(scores) // len(enhancers)
         scores = scores[: done * len(enhancers)]  # means are of the same pairs for all experiments
         heading = describe_evaluation(args.folder, done, len(pairs), args.denoise)
-        # A part doesn't take the place of the whole, of an earlier run.
-        name = "results" if done == len(pairs) else "results-partial"
-        for former in out.glob("results-partial.*"):
-            former.unlink()
         if scores:
+            # A part doesn't take the place of the whole, of an earlier run.
+            name = "results" if done == len(pairs) else "results-partial"
+            for former in out.glob("results-partial.*"):
+                former.unlink()
             evaluation_report.write_csv(scores, out / f"{name}.csv")
             evaluation_report.write_markdown(scores, heading, notes, out / f"{name}.md")
-        if done < len(pairs):
-            print(f"What is done so far: {out / name}.md", file=sys.stderr)
+            if done < len(pairs):
+                print(f"What is done so far: {out / name}.md", file=sys.stderr)
     print(f"{heading}\n\n{evaluation_report.mean_table(scores)}")
     print(*notes, f"Every image: {out / 'results.md'}", sep="\n")
     return 0
