@@ -5,6 +5,7 @@ import os
 import re
 import struct
 import threading
+import time
 import warnings
 from collections.abc import Iterator, MutableMapping
 from contextlib import suppress
@@ -74,6 +75,9 @@ BLOCK_ROWS = 256
 
 LONGEST_SIDES = {"JPEG": 65500, "WEBP": 16383}
 """In pixels, of formats that have a limit."""
+
+PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8)
+"""Seconds before a file is replaced once more."""
 
 LONGEST_JPEG_EXIF = 65533
 """In bytes."""
@@ -201,9 +205,19 @@ def save_photo(rgb: Pixels, path: str | Path, original: Photo) -> None:
     image.save(file, file_format, icc_profile=icc_profile, **options)
     try:
         unfinished.write_bytes(file.getbuffer())
-        unfinished.replace(path)
+        _replace(path, unfinished)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _replace(path: Path, by: Path) -> None:
+    """Put a file in the place of `path`; Windows refuses while somebody reads what is there."""
+    for seconds in PAUSES:
+        with suppress(PermissionError):
+            by.replace(path)
+            return
+        time.sleep(seconds)
+    by.replace(path)
 
 
 def _explain(error: Exception, name: str | Path) -> str:
