@@ -2,6 +2,10 @@
     // gradio's before/after slider listens to the mouse alone: arrow keys move its handle too.
     const STEP = 0.05;
 
+    function clamp(value, low, high) {
+        return Math.min(Math.max(value, low), high);
+    }
+
     // The handle moves from edge to edge of the picture, which is as large as fits into its box.
     function pictureBox(handle) {
         const box = handle.parentElement.getBoundingClientRect();
@@ -15,9 +19,9 @@
     function move(handle, key) {
         const area = pictureBox(handle);
         const grip = handle.getBoundingClientRect();
-        const start = Math.min(Math.max(grip.left + grip.width / 2, area.left), area.right);
+        const start = clamp(grip.left + grip.width / 2, area.left, area.right);
         const step = { ArrowLeft: -STEP, ArrowRight: STEP, Home: -1, End: 1 }[key] * area.width;
-        const end = Math.min(Math.max(start + step, area.left), area.right);
+        const end = clamp(start + step, area.left, area.right);
         const at = (x) => ({ clientX: x, clientY: grip.top + grip.height / 2, view: window, bubbles: true });
         handle.dispatchEvent(new MouseEvent("mousedown", at(start)));
         window.dispatchEvent(new MouseEvent("mousemove", at(end)));
@@ -28,7 +32,7 @@
         const area = pictureBox(handle);
         const grip = handle.getBoundingClientRect();
         const share = (grip.left + grip.width / 2 - area.left) / area.width;
-        handle.setAttribute("aria-valuenow", Math.round(100 * Math.min(Math.max(share, 0), 1)));
+        handle.setAttribute("aria-valuenow", Math.round(100 * clamp(share, 0, 1)));
     }
 
     function prepare(slider) {

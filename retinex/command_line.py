@@ -20,6 +20,7 @@ from retinex.datasets import LOL_TEST_FOLDER, DatasetError, match_stems
 from retinex.device import Device, DeviceError
 from retinex.experiments import EXPERIMENTS
 from retinex.inference import DEFAULT_EXPERIMENT, MODELS_FOLDER, Enhancer, ModelError
+from retinex.machine import FULL_DISK
 from retinex.photo import PhotoError
 
 # A class of argparse that has no public name and isn't generic at run time.
@@ -28,7 +29,7 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 EVALUATION_FOLDER = Path("evaluation")
 CHECKPOINTS_FOLDER = MODELS_FOLDER.parent / "checkpoints"
 
-NOTHING_CAN_BE_WRITTEN = {errno.ENOSPC, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC)}
+NOTHING_CAN_BE_WRITTEN = FULL_DISK | {errno.EROFS}
 """What a full or read-only disk answers."""
 
 EVALUATE_HELP = """\

@@ -1,6 +1,5 @@
 """What the demo's page and its endpoints share: settings, and running the networks."""
 
-import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from retinex.inference import (
     ModelError,
     Progress,
 )
+from retinex.machine import FULL_DISK
 from retinex.photo import Photo
 from retinex.quick_gradio import gr
 
@@ -68,7 +68,7 @@ def failures_shown() -> Iterator[None]:
     except (DeviceError, ModelError) as error:
         raise gr.Error(str(error), title="The networks failed") from error
     except OSError as error:
-        if error.errno not in {errno.ENOSPC, getattr(errno, "EDQUOT", None)}:  # not on Windows
+        if error.errno not in FULL_DISK:
             raise
         text = "The server's disk is full. Older photos are deleted soon: try again in a while."
         raise gr.Error(text, title="No room") from error

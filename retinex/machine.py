@@ -1,5 +1,6 @@
 """How much of the machine this process may use: in a container perhaps less than there is."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -8,6 +9,8 @@ CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")
 MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
 """Where it tells it its memory in bytes."""
 NO_LIMIT = "max"
+FULL_DISK = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+"""What a full disk answers, and one on which a user may have no more; Windows has no quotas."""
 
 
 def usable_cores() -> int:
