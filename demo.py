@@ -2,21 +2,23 @@
 
 `python demo.py` opens it in the browser; as a Hugging Face Space it starts by itself. Reading
 order: `main` → `build_page` → `connect` says what happens when → `take_photo` opens a photo →
-`run_experiments` → `run_networks` (retinex/demo_networks.py) → `CombinedEnhancer.enhance`
+`run_experiments` → `run_networks` (retinex/demo/networks.py) → `CombinedEnhancer.enhance`
 (retinex/inference.py) computes its stages → `add_enhancements` writes them
-(retinex/demo_results.py) → `show` (retinex/demo_page.py) fills the page. `readjust` answers the
-controls. What programs can call is in retinex/demo_endpoints.py, the looks are in demo.css.
+(retinex/demo/results.py) → `show` (retinex/demo/page.py) fills the page. `readjust` answers the
+controls. What programs can call is in retinex/demo/endpoints.py, the looks are in demo.css.
+
+Between events a visitor's `Choice` and `Results` live in gr.State. They are changed in place, so
+that events that already run see the change: a choice waits, has `begun`, and is `replaced` by a
+newer one, which sets the `stopped` of its results.
 """
 
-import argparse
 import os
 import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,25 +26,25 @@ from typing import Any
 from retinex import (
     EXPERIMENTS,
     Adjustments,
-    Device,
     DeviceError,
     ModelError,
     Stage,
     open_photo,
 )
-from retinex.demo_deletion import SECONDS_RESULTS_ARE_KEPT, keep_deleting_old_files
-from retinex.demo_endpoints import add_endpoints
-from retinex.demo_fetching import MOST_BYTES, limit_fetching
-from retinex.demo_inputs import new_message, open_reference, open_upload
-from retinex.demo_networks import (
+from retinex.demo import gr, gradio_mcp, without_servers
+from retinex.demo.captions import describe_results, describe_running, name_titles
+from retinex.demo.deletion import SECONDS_RESULTS_ARE_KEPT, keep_deleting_old_files
+from retinex.demo.endpoints import add_endpoints
+from retinex.demo.fetching import MOST_BYTES, limit_fetching
+from retinex.demo.inputs import new_message, open_reference, open_upload
+from retinex.demo.networks import (
     ONE_AT_A_TIME,
-    Settings,
     describe_device,
     failures_shown,
     load_enhancer,
     run_networks,
 )
-from retinex.demo_page import (
+from retinex.demo.page import (
     TITLE,
     Download,
     Page,
@@ -55,7 +57,7 @@ from retinex.demo_page import (
     show_experiments,
     unchanged,
 )
-from retinex.demo_results import (
+from retinex.demo.results import (
     Results,
     View,
     add_enhancements,
@@ -64,10 +66,9 @@ from retinex.demo_results import (
     new_results,
     unless_deleted,
 )
-from retinex.experiments import GROUPS
-from retinex.inference import DEFAULT_EXPERIMENT, MODELS_FOLDER
+from retinex.demo.settings import Settings, parse_arguments
+from retinex.experiments import DEFAULT_EXPERIMENT, GROUPS
 from retinex.machine import usable_cores
-from retinex.quick_gradio import gr, gradio_mcp, without_servers
 
 ROOT = Path(__file__).parent
 EXAMPLES_FOLDER = ROOT / "examples"
@@ -76,25 +77,23 @@ NO_RESULTS = (
     "Choose a photo and wait for its result. "
     f"It is kept for {SECONDS_RESULTS_ARE_KEPT // 60} minutes."
 )
-LARGEST_MEGAPIXELS = 178
-"""Pillow refuses more."""
 LONGEST_QUEUE = 256
-"""Events that wait: photos for the networks, but controls and downloads, too."""
+"""Most events that may wait: photos, controls and downloads together."""
 MOST_SESSIONS = 200
-"""Of visitors that gradio remembers, each with files of their photo; the oldest are forgotten."""
+"""Most visitors whose state gradio keeps; the oldest is dropped, with its files."""
 WITHOUT_QUEUE: dict[str, Any] = {
     "queue": False,
     "show_progress": "hidden",
     "api_visibility": "private",
 }
-"""How events are answered that compute nothing."""
+"""Options of events that compute nothing."""
 WITHOUT_NETWORKS: dict[str, Any] = {
     "show_progress": "hidden",
     "trigger_mode": "always_last",
     "api_visibility": "private",
     "concurrency_limit": usable_cores(),
 }
-"""How events are answered that run no network."""
+"""Options of events that compute, but run no network."""
 Event = Any
 """What gradio's listeners return: something that another event can follow."""
 EXAMPLE_LOCK = threading.Lock()
@@ -143,6 +142,7 @@ def main() -> None:
             max_file_size=MOST_BYTES,
             state_session_capacity=MOST_SESSIONS,
             run_history=False,
+            ssr_mode=False,  # which Spaces render pages with; demo.js expects them to be whole
             mcp_server=True,
             footer_links=["api", "gradio", "settings"],
         )
@@ -161,29 +161,29 @@ def build_page(settings: Settings, folder: Path) -> gr.Blocks:
 
 def connect(page: Page, blocks: gr.Blocks, settings: Settings, folder: Path) -> None:
     """Say what happens when the visitor does something."""
-    opening = blocks.load(
+    example_shown = blocks.load(
         partial(open_example, page, prepare_example(folder), settings, folder),
-        outputs=[*page.shown, page.status, page.results],
+        outputs=[*page.photo_parts, page.status, page.results],
         show_progress="hidden",
         api_visibility="private",
         concurrency_limit=None,
     )
-    running = connect_photo(page, settings, folder)
-    moving = gr.on(
+    photo_done = connect_photo(page, settings, folder)
+    view_changed = gr.on(
         [part.change for part in page.view],
         partial(answer_controls, page),
         inputs=[page.wanted, page.results, *page.view],
-        outputs=[*page.shown, page.results],
+        outputs=[*page.photo_parts, page.results],
         **WITHOUT_NETWORKS,
     )
-    referring = page.reference.change(
+    reference_chosen = page.reference.change(
         lambda path: path, page.reference, page.wanted_reference, **WITHOUT_QUEUE
     )
-    catch_up_after(page, moving)
-    score_after(page, settings, referring)
-    # What was moved, or chosen as a reference, while the networks ran.
-    catch_up_after(page, readjust_after(page, opening))
-    score_after(page, settings, catch_up_after(page, readjust_after(page, running)))
+    catch_up_after(page, view_changed)
+    score_after(page, settings, reference_chosen)
+    # Catch up with controls moved and references chosen while the networks ran.
+    catch_up_after(page, readjust_after(page, example_shown))
+    score_after(page, settings, catch_up_after(page, readjust_after(page, photo_done)))
     page.compared.change(
         lambda name: EXPERIMENTS[name].best_at, page.compared, page.best_at, **WITHOUT_QUEUE
     )
@@ -200,7 +200,7 @@ def connect_photo(page: Page, settings: Settings, folder: Path) -> Event:
     ).then(
         partial(take_photo, page, settings, folder),
         inputs=[page.photo, page.wanted, page.wanted_reference, page.results, *page.view],
-        outputs=[*page.shown, page.status, page.stop, page.results],
+        outputs=[*page.photo_parts, page.status, page.stop, page.results],
         show_progress_on=page.status,
         api_visibility="private",
         trigger_mode="multiple",  # while a former photo waits or runs
@@ -213,7 +213,7 @@ def readjust_after(page: Page, event: Event) -> Event:
     return event.success(
         lambda results, *view: readjust(page, results, read_view(*view)),
         inputs=[page.results, *page.view],
-        outputs=[*page.shown, page.results],
+        outputs=[*page.photo_parts, page.results],
         **WITHOUT_NETWORKS,
     )
 
@@ -221,7 +221,10 @@ def readjust_after(page: Page, event: Event) -> Event:
 def catch_up_after(page: Page, event: Event) -> Event:
     """Show the other experiments so, too."""
     return event.then(
-        partial(readjust_others, page), inputs=page.results, outputs=page.shown, **WITHOUT_NETWORKS
+        partial(readjust_others, page),
+        inputs=page.results,
+        outputs=page.photo_parts,
+        **WITHOUT_NETWORKS,
     )
 
 
@@ -230,7 +233,7 @@ def score_after(page: Page, settings: Settings, event: Event) -> Event:
     return event.then(
         partial(score, page, settings),
         inputs=[page.wanted_reference, page.wanted, page.results],
-        outputs=[*page.shown, page.results],
+        outputs=[*page.photo_parts, page.results],
         **WITHOUT_NETWORKS,
     )
 
@@ -267,12 +270,12 @@ def open_example(
         results = new_results(folder, example.source, example.photo, example.view)
     yield {page.results: results}
     for names in order_runs(DEFAULT_EXPERIMENT):
-        if not example.measured.keys() >= set(names) and not results.stopped:
+        if not example.has(names) and not results.stopped:
             yield {**show(page, results), page.status: describe_running(results, names)}
         try:
             with failures_shown():
                 with EXAMPLE_LOCK:
-                    if not example.measured.keys() >= set(names) and not results.stopped:
+                    if not example.has(names) and not results.stopped:
                         # Not on ZeroGPU, which is lent to visitors' own runs only.
                         enhancer = load_enhancer(names, settings)
                         add_enhancements(example, enhancer.enhance(example.photo))
@@ -407,13 +410,14 @@ def answer_controls(
 def readjust(page: Page, results: Results | None, view: View) -> Update:
     """Show results in another view, without running a network.
 
-    Of an adjustment the compared experiment alone, which the visitor looks at and waits for.
+    Of an adjustment only the compared experiment, which the visitor is looking at;
+    `readjust_others` does the rest.
     """
     if results is None or results.view == view:
         return unchanged(page)
     former, results.view = results.view, view
     if former.adjustments != view.adjustments:
-        results.shown = None  # even if they are set back before the others follow
+        results.last_view = None  # even if they are set back before the others follow
     compared = [view.compared] if view.compared in results.measured else []
     with unless_deleted(results):
         results.refresh(compared)
@@ -423,7 +427,7 @@ def readjust(page: Page, results: Results | None, view: View) -> Update:
             update = show_experiments(page, results, EXPERIMENTS)
         # The state is written again, so that it is kept for longer.
         return {**update, page.results: results}
-    return unchanged(page)
+    return unchanged(page)  # they were deleted
 
 
 def readjust_others(page: Page, results: Results | None) -> Update:
@@ -432,13 +436,11 @@ def readjust_others(page: Page, results: Results | None) -> Update:
         return unchanged(page)
     with unless_deleted(results):
         results.refresh(list(results.measured))
-        if results.shown is None or replace(results.shown, compared=results.view.compared) != (
-            results.view
-        ):
+        if not results.are_shown():
             update = show(page, results)
             del update[page.before_after]  # which may show another experiment by now
             return update
-    return unchanged(page)
+    return unchanged(page)  # they are shown, or were deleted
 
 
 def score(
@@ -453,7 +455,7 @@ def score(
     with unless_deleted(results):
         results.refresh(list(results.measured))
         return {**show(page, results), page.results: results}
-    return unchanged(page)
+    return unchanged(page)  # they were deleted
 
 
 def set_reference(results: Results, path: str | None, settings: Settings) -> None:
@@ -469,30 +471,6 @@ def set_reference(results: Results, path: str | None, settings: Settings) -> Non
     results.reference, results.reference_source = reference, path
 
 
-def describe_running(results: Results, experiments: Sequence[str]) -> str:
-    """Say which experiments run as one, and how many have run before them."""
-    first, last = len(results.done) + 1, len(results.done) + len(experiments)
-    numbers = f"{first}" if first == last else f"{first}–{last}"
-    return f"Running **{name_titles(experiments)}** ({numbers} of {len(EXPERIMENTS)}) …"
-
-
-def name_titles(experiments: Sequence[str]) -> str:
-    """Name experiments as people read them."""
-    return " and ".join(EXPERIMENTS[name].title for name in experiments)
-
-
-def describe_results(results: Results, settings: Settings) -> str:
-    """Say how large the photo is, how long its experiments took and what they ran on."""
-    height, width = results.photo.rgb.shape[:2]
-    done = list(results.done.values())
-    seconds = sum(enhancement.seconds for enhancement in done)
-    count = f"{len(done)} of {len(EXPERIMENTS)} experiments"
-    return (
-        f"{'Stopped: ' if results.stopped else ''}{width}×{height} pixels, {count} in "
-        f"{seconds:.1f} s. {describe_device(settings, done[-1] if done else None)}."
-    )
-
-
 def prepare_download(kind: Download, results: Results | None, experiment: str) -> Path:
     """Write the file that a download button promises."""
     if results is None or experiment not in results.measured:
@@ -506,43 +484,8 @@ def prepare_download(kind: Download, results: Results | None, experiment: str) -
                 return results.convert_adjusted(experiment, ".jpg")
             case Download.ZIP:
                 return results.write_zip()
+    # They were deleted.
     raise new_message("You have chosen another photo meanwhile.", "Nothing to download")
-
-
-def parse_arguments() -> Settings:
-    """Read the command line; its defaults come from the environment, for servers."""
-    parser = argparse.ArgumentParser(description="Open the demo in the browser.")
-    parser.add_argument(
-        "--device",
-        type=Device,
-        choices=list(Device),
-        default=os.environ.get("RETINEX_DEVICE", "auto"),
-        help="what the networks run on (environment: RETINEX_DEVICE; default auto)",
-    )
-    parser.add_argument(
-        "--models",
-        type=Path,
-        default=os.environ.get("RETINEX_MODELS", str(MODELS_FOLDER)),
-        help="folder of the ONNX files (environment: RETINEX_MODELS; default onnx_models)",
-    )
-    parser.add_argument(
-        "--max-megapixels",
-        type=parse_megapixels,
-        default=os.environ.get("RETINEX_MAX_MEGAPIXELS", "24"),
-        help="largest photo accepted (environment: RETINEX_MAX_MEGAPIXELS; default 24)",
-    )
-    return Settings(**vars(parser.parse_args()))
-
-
-def parse_megapixels(text: str) -> float:
-    """Read a number of megapixels."""
-    with suppress(ValueError):  # no number at all
-        megapixels = float(text)
-        if 0 < megapixels <= LARGEST_MEGAPIXELS:
-            return megapixels
-    raise argparse.ArgumentTypeError(
-        f"expected a number above 0, up to {LARGEST_MEGAPIXELS}, got {text!r}"
-    )
 
 
 if __name__ == "__main__":

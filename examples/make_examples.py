@@ -1,8 +1,8 @@
 """Make the example photos: freely licensed ones, as they would look in very little light.
 
 `python examples/make_examples.py` (needs scikit-image and scikit-learn, whose packages carry the
-photos) darkens each with the model described in `retinex/low_light.py`. Sources and licences are
-in examples/README.md.
+photos) darkens each with the model described in `retinex/training/low_light.py`. Sources and
+licences are in examples/README.md.
 """
 
 from pathlib import Path
@@ -12,8 +12,8 @@ from skimage import data
 from sklearn.datasets import load_sample_image
 
 from retinex import save_photo
-from retinex.low_light import LowLight, darken
 from retinex.photo import Photo, Pixels
+from retinex.training.low_light import LowLight, darken
 
 FOLDER = Path(__file__).parent
 SEED = 0

@@ -11,8 +11,8 @@ from skimage import data
 
 from retinex import EXPERIMENTS, enhance
 from retinex.contact_sheet import draw_contact_sheet
-from retinex.low_light import LowLight, darken
 from retinex.photo import Pixels
+from retinex.training.low_light import LowLight, darken
 
 FOLDER = Path(__file__).parent
 SEED = 0

@@ -13,7 +13,8 @@ class Mode(StrEnum):
     """What is trained, and in which order."""
 
     SPLIT = "split"
-    """Decom-Net to the end first, then Enhance-Net on the frozen Decom-Net (as in the paper)."""
+    """Decom-Net to the end first, then Enhance-Net on the frozen Decom-Net (as in the paper's code;
+    its text goes on to fine-tune both, which is `JOIN`, started from these weights)."""
     JOIN = "join"
     """Both at once, on the sum of their losses."""
     PLUS = "plus"
@@ -54,8 +55,13 @@ class Experiment:
 
     @property
     def decom(self) -> str:
-        """What its R and I come from; experiments of equal names share it."""
+        """Which Decom-Net makes its R and I: both split experiments share one."""
         return self.mode if self.mode is Mode.SPLIT else self.name
+
+    @property
+    def layers(self) -> tuple[bool, Upsampling, bool]:
+        """Equal for experiments whose networks differ in their weights alone."""
+        return self.mode is Mode.PLUS, self.upsampling, self.ignore_enhance
 
 
 EXPERIMENTS: dict[str, Experiment] = {
@@ -117,6 +123,8 @@ EXPERIMENTS: dict[str, Experiment] = {
         ),
     )
 }
+DEFAULT_EXPERIMENT = "retinex_plus"
+"""The one whose pictures are closest to their references, and the fastest."""
 GROUPS = tuple(
     tuple(experiment.name for experiment in group)
     for _, group in groupby(EXPERIMENTS.values(), lambda experiment: experiment.decom)

@@ -12,6 +12,10 @@ from retinex.photo import LUMA, Pixels, split_rows
 WHITE = 255
 SSIM_WINDOW = 7
 """Side of SSIM's window: scikit-image's default."""
+FLAT_WINDOW = 9
+"""Side of the squares, in pixels, that are looked at for plain areas."""
+FLAT_DEVIATION = 2.0
+"""Standard deviation, in steps of 255, of a plain area of a photo in normal light."""
 
 
 def psnr(output: NDArray[np.uint8] | NDArray[np.float64], reference: Pixels) -> float:
@@ -61,3 +65,22 @@ def psnr_gt_mean(output: Pixels, reference: Pixels) -> float:
 
 def _mean_gray(rgb: Pixels) -> float:
     return float(np.mean(rgb @ np.asarray(LUMA)))
+
+
+def measure_flat_noise(rgb: Pixels, reference: Pixels) -> float | None:
+    """Measure how much a picture varies where its reference is plain, in steps of 255.
+
+    The mean, over those pixels, of the standard deviation of luma within `FLAT_WINDOW` pixels:
+    grain and small blotches. Both (h, w, 3) uint8. None if nothing in the reference is
+    plain.
+    """
+    plain = _local_deviation(reference) < FLAT_DEVIATION
+    return float(_local_deviation(rgb)[plain].mean()) if plain.any() else None
+
+
+def _local_deviation(rgb: Pixels) -> NDArray[np.float64]:
+    """Return the standard deviation of luma around each pixel, (h, w); luma isn't rounded."""
+    luma = rgb @ np.asarray(LUMA)
+    window = (FLAT_WINDOW, FLAT_WINDOW)
+    variance = cv2.blur(luma**2, window) - cv2.blur(luma, window) ** 2
+    return np.asarray(np.sqrt(variance.clip(min=0)))

@@ -46,23 +46,20 @@ from retinex import (
     Enhancement,
     Stage,
     adjust,
-    demo_deletion,
-    demo_fetching,
-    demo_inputs,
-    demo_networks,
     device,
 )
-from retinex.colour_map import colour
-from retinex.demo_deletion import delete_old_files, seconds_to_keep
-from retinex.demo_fetching import limit_fetching
-from retinex.demo_networks import Settings
-from retinex.demo_results import View
-from retinex.experiments import GROUPS
-from retinex.inference import DEFAULT_EXPERIMENT, MODELS_FOLDER, CombinedEnhancer
+from retinex.demo import deletion, fetching, gr, gradio_mcp, inputs, networks, without_servers
+from retinex.demo.captions import name_titles
+from retinex.demo.colour_map import colour
+from retinex.demo.deletion import delete_old_files, seconds_to_keep
+from retinex.demo.fetching import limit_fetching
+from retinex.demo.results import View
+from retinex.demo.settings import Settings, parse_arguments
+from retinex.demo.statistics import HISTOGRAM_BINS, measure
+from retinex.experiments import DEFAULT_EXPERIMENT, GROUPS
+from retinex.inference import MODELS_FOLDER, CombinedEnhancer
 from retinex.metrics import psnr, ssim
-from retinex.quick_gradio import gr, gradio_mcp, processing_utils, without_servers
 from retinex.stages import COMPUTED_STAGES
-from retinex.statistics import HISTOGRAM_BINS, measure
 
 ROOT = Path(__file__).parent.parent
 ARTIFACTS = ROOT / "artifacts"
@@ -620,7 +617,7 @@ def test_a_broken_reference_is_not_taken_for_the_photo(dark_photo: Path, tmp_pat
     settings = Settings(retinex.Device.CPU, MODELS_FOLDER, MAX_MEGAPIXELS)
     photo = retinex.open_photo(dark_photo)
     with pytest.raises(gr.Error, match="can't be read") as error:
-        demo_inputs.open_reference(str(tmp_path / "broken.png"), photo, settings)
+        inputs.open_reference(str(tmp_path / "broken.png"), photo, settings)
     assert "reference" in error.value.title
 
 
@@ -631,7 +628,7 @@ def test_a_limit_that_is_none_is_refused_at_the_start(
     monkeypatch.setenv("RETINEX_MAX_MEGAPIXELS", size)
     monkeypatch.setattr(sys, "argv", ["demo.py"])
     with pytest.raises(SystemExit):
-        demo_program.parse_arguments()
+        parse_arguments()
     assert "expected a number above 0" in capsys.readouterr().err
 
 
@@ -669,16 +666,16 @@ def test_what_visitors_leave_is_deleted_and_what_they_name_limited(
     for place, name in (
         (gradio_mcp, "DEFAULT_TEMP_DIR"),
         (safehttpx, "AsyncSecureTransport"),
-        (processing_utils, "PUBLIC_HOSTNAME_WHITELIST"),
+        (fetching.processing_utils, "PUBLIC_HOSTNAME_WHITELIST"),
     ):
         monkeypatch.setattr(place, name, copy.copy(getattr(place, name)))  # main changes them
     monkeypatch.setattr(demo_program.signal, "signal", lambda *_: None)
-    monkeypatch.setattr(demo_deletion, "seconds_to_keep", lambda free: -50)  # 50 s from now
-    monkeypatch.setattr(demo_deletion, "SECONDS_BETWEEN_DELETIONS", 0.01)
+    monkeypatch.setattr(deletion, "seconds_to_keep", lambda free: -50)  # 50 s from now
+    monkeypatch.setattr(deletion, "SECONDS_BETWEEN_DELETIONS", 0.01)
 
     demo_program.main()
 
-    assert launched == [demo_fetching.LimitedTransport]
+    assert launched == [fetching.LimitedTransport]
 
 
 def test_why_networks_fail_reaches_the_visitor(
@@ -687,10 +684,10 @@ def test_why_networks_fail_reaches_the_visitor(
     def fail(*_: object) -> None:
         raise retinex.DeviceError(retinex.Device.CUDA, "out of memory")
 
-    monkeypatch.setattr(demo_networks, "load_enhancer", fail)
+    monkeypatch.setattr(networks, "load_enhancer", fail)
     settings = Settings(retinex.Device.CUDA, MODELS_FOLDER, MAX_MEGAPIXELS)
     with pytest.raises(gr.Error) as caught:
-        demo_networks.run_networks((DEFAULT_EXPERIMENT,), retinex.open_photo(dark_photo), settings)
+        networks.run_networks((DEFAULT_EXPERIMENT,), retinex.open_photo(dark_photo), settings)
     assert "out of memory" in caught.value.message
 
 
@@ -744,7 +741,7 @@ def test_another_photo_ends_the_run_of_the_former_which_can_be_chosen_again(
     upload(page, large_photo)
     wait_for_all(page, "900×600")
     seen = page.evaluate("seen")
-    assert list(seen) == [demo_program.name_titles(names) for names in GROUPS]
+    assert list(seen) == [name_titles(names) for names in GROUPS]
     done = [0, *accumulate(map(len, GROUPS))]
     assert all(pictures >= k for k, pictures in zip(done, seen.values(), strict=False))
 
@@ -1172,29 +1169,37 @@ def test_users_at_once_get_their_own_pictures(server: str, tmp_path: Path) -> No
             np.testing.assert_array_equal(np.asarray(Image.open(output)), expected)
 
 
-@pytest.mark.parametrize("there", [True, False])
-def test_zero_gpu_runs_the_networks_where_there_is_one(tmp_path: Path, there: bool) -> None:
+@pytest.mark.parametrize(
+    ("there", "device", "borrowed"),
+    [(True, "AUTO", "15"), (True, "CPU", ""), (False, "AUTO", "")],
+)
+def test_zero_gpu_runs_the_networks_where_there_is_one(
+    tmp_path: Path, there: bool, device: str, borrowed: str
+) -> None:
     """`spaces` is Hugging Face's module; this one only records what it is asked to decorate.
 
     Spaces without ZeroGPU have it, too.
     """
     (tmp_path / "spaces.py").write_text(
         "calls = []\n"
-        "def GPU(function):\n"
-        "    def run(*arguments):\n"
-        "        calls.append(function.__name__)\n"
-        "        return function(*arguments)\n"
-        "    return run\n"
+        "def GPU(duration):\n"
+        "    def decorate(function):\n"
+        "        def run(*arguments):\n"
+        "            calls.append(duration(*arguments))\n"
+        "            return function(*arguments)\n"
+        "        return run\n"
+        "    return decorate\n"
     )
     code = (
         "import sys\n"
         "from retinex import open_photo\n"
-        "from retinex.demo_networks import Device, Path, Settings, run_networks\n"
+        "from pathlib import Path\n"
+        "from retinex.demo.networks import Device, Settings, run_networks\n"
         "photo = open_photo(sys.argv[1])\n"
-        "settings = Settings(Device.CPU, Path('onnx_models'), 1)\n"
+        f"settings = Settings(Device.{device}, Path('onnx_models'), 1)\n"
         "both = run_networks(('split_resize', 'split_transposed'), photo, settings)\n"
         "import spaces\n"
-        "print(len(spaces.calls), *((r.experiment, r.output.shape, str(r.device)) for r in both))\n"
+        "print(*spaces.calls, *((r.experiment, r.output.shape, str(r.device)) for r in both))\n"
     )
     answer = subprocess.run(
         [sys.executable, "-c", code, "examples/cat.jpg"],
@@ -1208,7 +1213,32 @@ def test_zero_gpu_runs_the_networks_where_there_is_one(tmp_path: Path, there: bo
     ).stdout
     size = (300, 451, 3)
     expected = (("split_resize", size, "cpu"), ("split_transposed", size, "cpu"))
-    assert answer.split(maxsplit=1) == [str(int(there)), f"{expected[0]} {expected[1]}\n"]
+    assert answer.removeprefix(f"{borrowed} ") == f"{expected[0]} {expected[1]}\n"
+    assert answer.startswith(borrowed)
+
+
+def test_zero_gpu_is_left_alone_until_it_is_lent(
+    monkeypatch: pytest.MonkeyPatch, dark_photo: Path
+) -> None:
+    """A process that has touched CUDA can't be forked into those that the GPU is lent to."""
+    monkeypatch.setattr(networks, "spaces", object())
+    for wanted in ("auto", "cuda"):
+        settings = Settings(retinex.Device(wanted), MODELS_FOLDER, 1)
+        assert networks.load_enhancer(("join",), settings).device is retinex.Device.CPU
+        assert networks.load_enhancer(("join",), settings).device_reason == ""
+
+
+@pytest.mark.parametrize("wanted", ["auto", "cuda"])
+def test_zero_gpu_without_a_gpu(dark_photo: Path, wanted: str) -> None:
+    photo = retinex.open_photo(dark_photo)
+    settings = Settings(retinex.Device(wanted), MODELS_FOLDER, 1)
+    if wanted == "cuda":
+        with pytest.raises(gr.Error, match="CUDA"):
+            networks._load_and_run(("join",), photo, settings)
+    else:
+        (enhancement,) = networks._load_and_run(("join",), photo, settings)
+        assert enhancement.device is retinex.Device.CPU
+        assert enhancement.device_reason
 
 
 def test_zero_gpu_says_what_failed(tmp_path: Path, dark_photo: Path) -> None:
@@ -1216,7 +1246,7 @@ def test_zero_gpu_says_what_failed(tmp_path: Path, dark_photo: Path) -> None:
     (tmp_path / "join.onnx").write_bytes(b"no networks")
     settings = Settings(retinex.Device.CPU, tmp_path, 1)
     with pytest.raises(gr.Error, match="download it anew"):
-        demo_networks._load_and_run(("join",), retinex.open_photo(dark_photo), settings)
+        networks._load_and_run(("join",), retinex.open_photo(dark_photo), settings)
 
 
 def test_dockerfile_copies_what_the_demo_needs(tmp_path: Path, dark_photo: Path) -> None:
@@ -1300,14 +1330,16 @@ def test_what_callers_name_by_address_is_limited(
         return "127.0.0.1"
 
     def fetch(path: str) -> int:
-        fetching = processing_utils.async_ssrf_protected_download(photo_server + path, tmp_path)
+        download = fetching.processing_utils.async_ssrf_protected_download(
+            photo_server + path, tmp_path
+        )
         with ThreadPoolExecutor(1) as pool:  # this one has Playwright's event loop
-            return Path(pool.submit(asyncio.run, fetching).result()).stat().st_size
+            return Path(pool.submit(asyncio.run, download).result()).stat().st_size
 
     monkeypatch.setattr(safehttpx, "async_validate_url", find)
     monkeypatch.setattr(safehttpx, "AsyncSecureTransport", safehttpx.AsyncSecureTransport)
-    monkeypatch.setattr(processing_utils, "PUBLIC_HOSTNAME_WHITELIST", ["photos.example"])
-    monkeypatch.setattr(demo_fetching, "MOST_BYTES", 50_000)
+    monkeypatch.setattr(fetching.processing_utils, "PUBLIC_HOSTNAME_WHITELIST", ["photos.example"])
+    monkeypatch.setattr(fetching, "MOST_BYTES", 50_000)
     limit_fetching()
 
     assert fetch("/50000") == 50_000

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from conftest import difference
 
-from retinex.low_light import (
+from retinex.photo import Pixels
+from retinex.training.low_light import (
     CAMERA_GAMMA,
     LowLight,
     darken,
@@ -10,7 +11,6 @@ from retinex.low_light import (
     random_tints,
     tint,
 )
-from retinex.photo import Pixels
 
 
 def flat(value: int, side: int = 200) -> Pixels:

@@ -10,9 +10,9 @@ from conftest import difference, scene
 from PIL import Image
 
 from retinex.datasets import DatasetError
-from retinex.low_light import CAMERA_GAMMA, LowLight, random_tints
 from retinex.photo import Pixels
 from retinex.thumbnail import make_thumbnail
+from retinex.training.low_light import CAMERA_GAMMA, LowLight, random_tints
 from retinex.training.pairs import (
     Pair,
     Variety,

@@ -1,16 +1,17 @@
-"""What the demo's page and its endpoints share: settings, and running the networks."""
+"""What the demo's page and its endpoints share: running the networks."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
+import gradio as gr
+
+from retinex.demo.settings import Settings
 from retinex.device import Device, DeviceError, why_not_cuda
+from retinex.experiments import DEFAULT_EXPERIMENT
 from retinex.inference import (
-    DEFAULT_EXPERIMENT,
     CombinedEnhancer,
     Enhancement,
     ModelError,
@@ -18,7 +19,6 @@ from retinex.inference import (
 )
 from retinex.machine import FULL_DISK
 from retinex.photo import Photo
-from retinex.quick_gradio import gr
 
 if os.environ.get("SPACES_ZERO_GPU"):  # other Hugging Face Spaces have the package, too
     import spaces
@@ -29,19 +29,14 @@ ONE_AT_A_TIME: dict[str, Any] = {"concurrency_id": "networks", "concurrency_limi
 """For events that run networks: each uses all cores."""
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What the command line, or the environment on a server, decides."""
-
-    device: Device
-    models: Path
-    max_megapixels: float
-
-
 @cache
 def load_enhancer(experiments: tuple[str, ...], settings: Settings) -> CombinedEnhancer:
-    """Load the networks of a run once for all visitors."""
-    return CombinedEnhancer(experiments, settings.device, settings.models)
+    """Load the networks of a run once for all visitors; on ZeroGPU for the CPU.
+
+    A process that has touched CUDA can't be forked into those that ZeroGPU lends its GPU to.
+    """
+    device = settings.device if spaces is None else Device.CPU
+    return CombinedEnhancer(experiments, device, settings.models)
 
 
 def run_networks(
@@ -54,7 +49,7 @@ def run_networks(
 
     Raises: what `progress` raises, and what gradio shows to the visitor.
     """
-    if spaces is not None:
+    if spaces is not None and settings.device is not Device.CPU:
         return _run_on_zero_gpu(experiments, photo, settings)
     with failures_shown():
         return load_enhancer(experiments, settings).enhance(photo, progress)
@@ -83,16 +78,28 @@ def _load_and_run(
     """
     why_not_cuda.cache_clear()
     with failures_shown():  # here: of other errors the page would be told the kind alone
+        try:  # not `auto`, whose comparison with the CPU would take of what the visitor may use
+            return CombinedEnhancer(experiments, Device.CUDA, settings.models).enhance(photo)
+        except DeviceError:
+            if settings.device is Device.CUDA:
+                raise
         return CombinedEnhancer(experiments, settings.device, settings.models).enhance(photo)
 
 
+def _seconds_to_borrow(experiments: tuple[str, ...], photo: Photo, settings: Settings) -> int:
+    """Guess how long a run needs the GPU; ZeroGPU's default is more than visitors may have left."""
+    return 15 + photo.rgb.size // 3_000_000
+
+
 # ZeroGPU wants to see this before the page is served.
-_run_on_zero_gpu = _load_and_run if spaces is None else spaces.GPU(_load_and_run)
+_run_on_zero_gpu = (
+    _load_and_run if spaces is None else spaces.GPU(duration=_seconds_to_borrow)(_load_and_run)
+)
 
 
 def describe_device(settings: Settings, latest: Enhancement | None = None) -> str:
     """Say what the networks run on, as the `latest` enhancement did, and why on nothing faster."""
-    if latest is None and spaces is not None:
+    if latest is None and spaces is not None and settings.device is not Device.CPU:
         return "Runs on **ZeroGPU**, lent for each run"
     ran = latest or load_enhancer((DEFAULT_EXPERIMENT,), settings)
     asked_for = "as asked for" if settings.device is not Device.AUTO else ""

@@ -17,13 +17,13 @@ import numpy as np
 from PIL import Image
 
 from retinex.adjustments import Adjustments, adjust
-from retinex.colour_map import colour
 from retinex.contact_sheet import CELL_WIDTH, draw_contact_sheet, fit_cell
+from retinex.demo.colour_map import colour
+from retinex.demo.statistics import Statistics, measure
 from retinex.experiments import EXPERIMENTS
 from retinex.inference import Enhancement
 from retinex.photo import Photo, Pixels, open_photo, save_photo
 from retinex.stages import COMPUTED_STAGES, Stage
-from retinex.statistics import Statistics, measure
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +68,7 @@ class Results:
         reference_source: its file, also if it can't be used.
         done: what is known of each experiment that has run, without its pictures.
         measured: numbers of each experiment's adjusted output.
-        shown: the view that the whole page was filled for last.
+        last_view: what the whole page was filled for last.
         stopped: set to end a run that still adds experiments.
         lock: held while an output is adjusted and written.
     """
@@ -81,7 +81,7 @@ class Results:
     reference_source: str | None = None
     done: dict[str, Enhancement] = field(default_factory=dict)
     measured: dict[str, Measured] = field(default_factory=dict)
-    shown: View | None = None
+    last_view: View | None = None
     stopped: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -137,6 +137,15 @@ class Results:
             or measured.reference is not self.reference
         )
 
+    def has(self, experiments: Iterable[str]) -> bool:
+        """Tell whether experiments are done, with all that is measured of them."""
+        return self.measured.keys() >= set(experiments)
+
+    def are_shown(self) -> bool:
+        """Tell whether the page, but for the comparison, is filled as the visitor wants it."""
+        shown = self.last_view
+        return shown is not None and replace(shown, compared=self.view.compared) == self.view
+
     def refresh(self, experiments: Iterable[str]) -> None:
         """Write and measure those outputs anew that are stale."""
         with self.lock:  # what is being written may be of the former view
@@ -144,13 +153,13 @@ class Results:
         for experiment in stale:
             self.write_adjusted(self.load(experiment))
 
-    def shown_files(self, experiment: str) -> dict[Stage, Path]:
+    def displayed_files(self, experiment: str) -> dict[Stage, Path]:
         """List the file of each stage; the output's is the adjusted one."""
         files = {stage: self.path(experiment, stage) for stage in Stage}
         return files | {Stage.OUTPUT: self.adjusted_path(experiment)}
 
     def write_coloured(self, experiment: str, stage: Stage) -> Path:
-        """Write an illumination in the colours of `retinex.colour_map`; return the file."""
+        """Write an illumination in the colours of `retinex.demo.colour_map`; return the file."""
         path = self.folder / "coloured" / self.path(experiment, stage).name
         if not path.exists():
             gray = _open_stage(self.path(experiment, stage), stage)
@@ -183,7 +192,10 @@ class Results:
         sheet = self.folder / f"{self.name}-contact-sheet.png"
         draw_contact_sheet(
             rows=[
-                [self._read_small(path, stage) for stage, path in self.shown_files(name).items()]
+                [
+                    self._read_small(path, stage)
+                    for stage, path in self.displayed_files(name).items()
+                ]
                 for name in done
             ],
             columns=[stage.label for stage in Stage],
@@ -236,7 +248,7 @@ def add_enhancements(results: Results, enhancements: Iterable[Enhancement]) -> N
 
 @contextmanager
 def unless_deleted(results: Results) -> Iterator[None]:
-    """Leave out the rest if the visitor has moved on to another photo and their folder is gone."""
+    """Leave out the rest of the block, and go on after it, if the results are deleted meanwhile."""
     try:
         yield
     except FileNotFoundError:

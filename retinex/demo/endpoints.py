@@ -5,16 +5,17 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from retinex.demo_inputs import new_photo_input, open_reference, open_upload
-from retinex.demo_networks import (
+import gradio as gr
+
+from retinex.demo.inputs import new_photo_input, open_reference, open_upload
+from retinex.demo.networks import (
     ONE_AT_A_TIME,
-    Settings,
     run_networks,
 )
-from retinex.demo_results import compare_with_reference, save_stages
-from retinex.experiments import EXPERIMENTS, GROUPS
-from retinex.inference import DEFAULT_EXPERIMENT, Enhancement
-from retinex.quick_gradio import gr
+from retinex.demo.results import compare_with_reference, save_stages
+from retinex.demo.settings import Settings
+from retinex.experiments import DEFAULT_EXPERIMENT, EXPERIMENTS, GROUPS
+from retinex.inference import Enhancement
 from retinex.stages import COMPUTED_STAGES, Stage
 
 

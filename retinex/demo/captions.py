@@ -1,14 +1,50 @@
-"""What the demo writes beside its pictures: numbers, histograms, legends; as HTML."""
+"""What the demo writes beside its pictures: states of runs, labels, numbers, histograms."""
 
 import html
 import math
+from collections.abc import Sequence
 
-from retinex.colour_map import list_colours
-from retinex.demo_results import Measured
-from retinex.statistics import HISTOGRAM_BINS, Statistics
+from retinex.demo.colour_map import list_colours
+from retinex.demo.networks import describe_device
+from retinex.demo.results import Measured, Results
+from retinex.demo.settings import Settings
+from retinex.demo.statistics import HISTOGRAM_BINS, Statistics
+from retinex.experiments import EXPERIMENTS
+from retinex.inference import Enhancement
 
 HISTOGRAM_HEIGHT = 20
 """In the units of the drawing, of which one bin is 1 wide."""
+
+
+def describe_running(results: Results, experiments: Sequence[str]) -> str:
+    """Say which experiments run as one, and how many have run before them."""
+    first, last = len(results.done) + 1, len(results.done) + len(experiments)
+    numbers = f"{first}" if first == last else f"{first}–{last}"
+    return f"Running **{name_titles(experiments)}** ({numbers} of {len(EXPERIMENTS)}) …"
+
+
+def name_titles(experiments: Sequence[str]) -> str:
+    """Name experiments as people read them."""
+    return " and ".join(EXPERIMENTS[name].title for name in experiments)
+
+
+def describe_results(results: Results, settings: Settings) -> str:
+    """Say how large the photo is, how long its experiments took and what they ran on."""
+    height, width = results.photo.rgb.shape[:2]
+    done = list(results.done.values())
+    seconds = sum(enhancement.seconds for enhancement in done)
+    count = f"{len(done)} of {len(EXPERIMENTS)} experiments"
+    return (
+        f"{'Stopped: ' if results.stopped else ''}{width}×{height} pixels, {count} in "
+        f"{seconds:.1f} s. {describe_device(settings, done[-1] if done else None)}."
+    )
+
+
+def label_result(done: Enhancement) -> str:
+    """Name the experiment, its time and its device."""
+    title = EXPERIMENTS[done.experiment].title
+    seconds = f"{done.seconds * done.together:.1f} s{' for both' if done.together > 1 else ''}"
+    return f"{title} · {seconds} on {done.device.label}"
 
 
 def describe_output(before: Statistics, output: Measured) -> str:

@@ -9,14 +9,14 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
+
 from retinex.adjustments import MAX_EXPOSURE, Adjustments
-from retinex.demo_deletion import SECONDS_RESULTS_ARE_KEPT
-from retinex.demo_html import describe_output, draw_colour_legend
-from retinex.demo_inputs import new_photo_input, new_slider
-from retinex.demo_results import Results, View, delete_results
-from retinex.experiments import EXPERIMENTS
-from retinex.inference import DEFAULT_EXPERIMENT, Enhancement
-from retinex.quick_gradio import gr
+from retinex.demo.captions import describe_output, draw_colour_legend, label_result
+from retinex.demo.deletion import SECONDS_RESULTS_ARE_KEPT
+from retinex.demo.inputs import new_photo_input, new_slider
+from retinex.demo.results import Results, View, delete_results
+from retinex.experiments import DEFAULT_EXPERIMENT, EXPERIMENTS
 from retinex.stages import Stage
 
 TITLE = "Dark photos, brought to light"
@@ -91,7 +91,7 @@ class Page:
         return [self.compared, *self.colour_maps.values(), *self.controls]
 
     @property
-    def shown(self) -> list[Any]:
+    def photo_parts(self) -> list[Any]:
         """All parts that show something of the photo."""
         pictures = [picture for row in self.pictures.values() for picture in row.values()]
         return [self.before_after, *pictures, self.grid, *self.facts.values()]
@@ -294,16 +294,16 @@ def unchanged(page: Page) -> Update:
 def show(page: Page, results: Results) -> Update:
     """Fill the page with the experiments that are done, as `results.view` wants them.
 
-    Writes coloured illuminations that aren't there yet; `results.shown` tells what was shown.
+    Writes coloured illuminations that aren't there yet; `results.last_view` tells what was shown.
     """
     view = results.view
     stale = any(map(results.is_stale, list(results.measured)))
-    results.shown = None if stale else view
+    results.last_view = None if stale else view
     grid = [
         (path, f"{EXPERIMENTS[name].title}: {stage.label}")
         for name in EXPERIMENTS
         if name in results.measured
-        for stage, path in results.shown_files(name).items()
+        for stage, path in results.displayed_files(name).items()
     ]
     # As a component: gradio forgets to delete the files of a plain list.
     return {**show_experiments(page, results, EXPERIMENTS), page.grid: gr.Gallery(grid)}
@@ -322,7 +322,7 @@ def show_experiments(
     for name in names:
         if name not in results.measured:
             continue
-        files = results.shown_files(name)
+        files = results.displayed_files(name)
         for stage in results.view.coloured:
             files[stage] = results.write_coloured(name, stage)
         label = label_result(results.done[name])
@@ -330,13 +330,6 @@ def show_experiments(
             update[page.pictures[stage][name]] = gr.Image(str(files[stage]), label=label)
         update[page.facts[name]] = describe_output(results.statistics, results.measured[name])
     return update
-
-
-def label_result(done: Enhancement) -> str:
-    """Name the experiment, its time and its device."""
-    title = EXPERIMENTS[done.experiment].title
-    seconds = f"{done.seconds * done.together:.1f} s{' for both' if done.together > 1 else ''}"
-    return f"{title} · {seconds} on {done.device.label}"
 
 
 def clear(page: Page) -> Update:
@@ -347,7 +340,7 @@ def clear(page: Page) -> Update:
         for name, picture in row.items()
     }
     slider = gr.ImageSlider(None, label=BEFORE_AFTER)
-    return {**dict.fromkeys(page.shown), page.before_after: slider, **pictures}
+    return {**dict.fromkeys(page.photo_parts), page.before_after: slider, **pictures}
 
 
 def build_theme() -> gr.themes.Base:

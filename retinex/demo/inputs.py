@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from retinex.demo_networks import Settings
+import gradio as gr
+
+from retinex.demo.settings import Settings
 from retinex.photo import Photo, PhotoError, Pixels, open_photo
-from retinex.quick_gradio import gr
 
 
 def new_message(text: str, title: str) -> gr.Error:

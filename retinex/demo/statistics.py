@@ -6,18 +6,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from retinex.photo import LUMA, Pixels
+from retinex.photo import Pixels
 
 HISTOGRAM_BINS = 64
 NOISE_KERNEL = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
 """The difference of two Laplacians: 0 on constant and linear areas; 36 times the variance of white
 noise."""
-
-
-FLAT_WINDOW = 9
-"""Side of the squares, in pixels, that are looked at for plain areas."""
-FLAT_DEVIATION = 2.0
-"""Standard deviation, in steps of 255, of a plain area of a photo in normal light."""
 
 
 @dataclass(frozen=True)
@@ -59,22 +53,3 @@ def estimate_noise(luma: Pixels) -> float:
         return 0.0
     response = np.abs(cv2.filter2D(luma, cv2.CV_32F, NOISE_KERNEL))[1:-1, 1:-1]
     return float(np.sqrt(np.pi / 2) / 6 * response.mean())
-
-
-def measure_flat_noise(rgb: Pixels, reference: Pixels) -> float | None:
-    """Measure how much a picture varies where its reference is plain, in steps of 255.
-
-    The mean, over those pixels, of the standard deviation of luma within `FLAT_WINDOW` pixels:
-    grain and small blotches. Both (h, w, 3) uint8. None if nothing in the reference is
-    plain.
-    """
-    plain = _local_deviation(reference) < FLAT_DEVIATION
-    return float(_local_deviation(rgb)[plain].mean()) if plain.any() else None
-
-
-def _local_deviation(rgb: Pixels) -> NDArray[np.float64]:
-    """Return the standard deviation of luma around each pixel, (h, w); luma isn't rounded."""
-    luma = rgb @ np.asarray(LUMA)
-    window = (FLAT_WINDOW, FLAT_WINDOW)
-    variance = cv2.blur(luma**2, window) - cv2.blur(luma, window) ** 2
-    return np.asarray(np.sqrt(variance.clip(min=0)))

@@ -8,8 +8,7 @@ from collections.abc import AsyncIterator
 
 import httpx
 import safehttpx
-
-from retinex.quick_gradio import processing_utils
+from gradio import processing_utils
 
 MOST_BYTES = 200_000_000
 """Of an upload, and of what is fetched."""
