@@ -18,11 +18,12 @@ import onnxruntime
 from measuring import time_in_turns
 from onnxruntime.quantization import CalibrationDataReader, quantize_static
 
-from retinex import EXPERIMENTS, Device, inference
-from retinex.device import session_options
-from retinex.inference import DEFAULT_EXPERIMENT, MODELS_FOLDER
+from retinex import EXPERIMENTS, Device, inference, tiles
+from retinex.experiments import DEFAULT_EXPERIMENT
+from retinex.inference import MODELS_FOLDER
 from retinex.machine import usable_cores
 from retinex.metrics import psnr
+from retinex.onnx_session import session_options
 from retinex.photo import Pixels, open_photo
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -115,10 +116,10 @@ def tile_sizes(experiment: str, photo: Pixels) -> dict[str, Run]:
     enhancer = inference.Enhancer(experiment, Device.CPU)
 
     def enhance_in(side: int) -> Pixels:
-        with patch.object(inference, "TILE", side):
+        with patch.object(tiles, "TILE", side):
             return enhancer.enhance(photo).output
 
-    sides = {"as it is": inference.TILE} | {f"of {side} pixels": side for side in TILES}
+    sides = {"as it is": tiles.TILE} | {f"of {side} pixels": side for side in TILES}
     return {name: partial(enhance_in, side) for name, side in sides.items()}
 
 

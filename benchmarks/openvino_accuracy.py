@@ -23,13 +23,13 @@ from retinex.device import (
     Device,
     open_model,
     require_all_inputs,
-    run_whole,
     why_not_openvino,
 )
 from retinex.experiments import EXPERIMENTS
 from retinex.inference import MODELS_FOLDER
 from retinex.machine import usable_cores
 from retinex.metrics import psnr
+from retinex.onnx_session import run_whole
 from retinex.photo import Pixels, open_photo
 from retinex.stages import COMPUTED_STAGES
 from retinex.thumbnail import make_thumbnail

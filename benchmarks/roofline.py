@@ -23,10 +23,11 @@ import torch
 from measuring import time_in_turns
 
 from retinex import Device, DeviceError
-from retinex.device import open_model, run_whole
+from retinex.device import open_model
 from retinex.experiments import EXPERIMENTS
 from retinex.inference import MODELS_FOLDER
 from retinex.machine import usable_cores
+from retinex.onnx_session import run_whole
 from retinex.photo import Pixels
 from retinex.training.precision import cpu_has_bf16
 

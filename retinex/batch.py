@@ -14,9 +14,16 @@ from pathlib import Path
 from PIL import Image
 
 from retinex.adjustments import Adjustments, adjust
-from retinex.datasets import PHOTO_EXTENSIONS, why_no_photo
 from retinex.inference import Enhancer
-from retinex.photo import LONGEST_SIDES, Photo, PhotoError, open_photo, save_photo
+from retinex.photo import (
+    LONGEST_SIDES,
+    PHOTO_EXTENSIONS,
+    Photo,
+    PhotoError,
+    open_photo,
+    save_photo,
+    why_no_photo,
+)
 from retinex.stages import COMPUTED_STAGES, Stage
 
 KEPT_FORMATS = {"JPEG", "PNG", "TIFF", "WEBP"}
@@ -84,7 +91,7 @@ def plan_batch(
     """Decide which files to read and which to write.
 
     Folders are searched with all their sub-folders, but for linked ones, for files with an
-    extension of `retinex.datasets.PHOTO_EXTENSIONS`, except in `out`; files are taken whatever
+    extension of `retinex.photo.PHOTO_EXTENSIONS`, except in `out`; files are taken whatever
     their extension. `out` is a folder, or for one photo its output by the name of a photo.
 
     Raises:

@@ -22,9 +22,8 @@ import numpy as np
 import onnxruntime
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidGraph, InvalidProtobuf, NoModel
 
-from retinex.machine import usable_cores
+from retinex.onnx_session import check_not_black, new_session, run_whole, session_options
 from retinex.photo import Pixels
-from retinex.thumbnail import make_thumbnail
 
 CUDA_PROVIDER = "CUDAExecutionProvider"
 OPENVINO_PROVIDER = "OpenVINOExecutionProvider"
@@ -41,9 +40,6 @@ if hasattr(os, "register_at_fork"):  # a child forked while it is held would wai
     )
 LARGEST_ROUNDING = 5
 """Steps of 255 that pictures computed in bf16 may differ from those of the CPU in float32."""
-
-NOT_BLACK = 32
-"""Steps of 255 from which some stage of a photo can't be black."""
 
 CUDA_OPTIONS = {
     # EXHAUSTIVE, the default, searches anew for every photo size: seconds instead of milliseconds.
@@ -71,6 +67,10 @@ class Device(StrEnum):
         return "OpenVINO" if self is Device.OPENVINO else self.upper()
 
 
+TRIED_SIZE = {Device.CUDA: (512, 768), Device.OPENVINO: (128, 192)}
+"""Height and width of what a device must compute sooner than the CPU. Smaller pictures take a GPU
+no less time, as starting its kernels is what they wait for."""
+
 INSTALL = {
     Device.CUDA: (
         'Install the CUDA libraries with `pip install -e ".[gpu]"`, check that `nvidia-smi` lists '
@@ -89,7 +89,7 @@ class DeviceError(RuntimeError):
     """The device asked for doesn't work here; the message says what to do."""
 
     def __init__(self, device: Device, reason: str, advice: str = "") -> None:
-        super().__init__(device, reason, advice)  # which other processes make it of again
+        super().__init__(device, reason, advice)  # so that it can be pickled
         self.device, self.reason = device, reason
         self.advice = advice or INSTALL[device]
 
@@ -126,7 +126,7 @@ def open_model(model: Path | bytes, device: Device) -> OpenedModel:
             case Device.OPENVINO:
                 return OpenedModel(_open_on_openvino(model), device)
             case Device.CPU:
-                return OpenedModel(_new_session(model, [CPU_PROVIDER]), device)
+                return OpenedModel(new_session(model, [CPU_PROVIDER]), device)
             case Device.AUTO:
                 return _open_on_fastest(model)
 
@@ -134,7 +134,8 @@ def open_model(model: Path | bytes, device: Device) -> OpenedModel:
 def _open_on_fastest(model: Path | bytes) -> OpenedModel:
     cpu = open_model(model, Device.CPU)
     reasons = []
-    for device in (Device.CUDA, Device.OPENVINO) if _has_openvino() else (Device.CUDA,):
+    others = (Device.CUDA, Device.OPENVINO) if _has_openvino() else (Device.CUDA,)
+    for device in others:
         try:
             opened = open_model(model, device)
             with _explaining(device, model):
@@ -149,73 +150,32 @@ def _open_on_fastest(model: Path | bytes) -> OpenedModel:
 def _require_better(opened: OpenedModel, cpu: OpenedModel) -> None:
     """Raise `DeviceError` unless a device's pictures are the CPU's, and made sooner."""
     device, session = opened.device, opened.session
-    if _compare_runs(session, cpu.session) > LARGEST_ROUNDING:
+    ramp = _draw_ramp(*TRIED_SIZE[device])
+    if _compare_runs(ramp, session, cpu.session) > LARGEST_ROUNDING:
         raise DeviceError(device, f"{device.label}'s pictures are wrong on this processor")
-    if _time_run(session) > _time_run(cpu.session):
+    if _time_run(ramp, session) > _time_run(ramp, cpu.session):
         raise DeviceError(device, f"{device.label} is slower than the CPU here")
 
 
-def _time_run(session: onnxruntime.InferenceSession) -> float:
-    """Return the seconds that a small picture takes, the least of a few turns."""
-    ramp = _draw_ramp()
-    return min(timeit.repeat(lambda: run_whole(session, ramp), number=1, repeat=3))
+def _time_run(photo: Pixels, session: onnxruntime.InferenceSession) -> float:
+    """Return the seconds that a photo takes, the least of a few turns."""
+    return min(timeit.repeat(lambda: run_whole(session, photo), number=1, repeat=3))
 
 
 def _compare_runs(
-    session: onnxruntime.InferenceSession, reference: onnxruntime.InferenceSession
+    photo: Pixels,
+    session: onnxruntime.InferenceSession,
+    reference: onnxruntime.InferenceSession,
 ) -> int:
-    """Return the largest difference, in steps of 255, that two sessions make of a small picture."""
-    ramp = _draw_ramp()
-    pairs = zip(run_whole(session, ramp), run_whole(reference, ramp), strict=True)
+    """Return the largest difference, in steps of 255, that two sessions make of a photo."""
+    pairs = zip(run_whole(session, photo), run_whole(reference, photo), strict=True)
     return max(int(np.abs(ours.astype(int) - theirs).max()) for ours, theirs in pairs)
 
 
-def run_whole(session: onnxruntime.InferenceSession, photo: Pixels) -> list[Pixels]:
-    """Compute all stages of a photo, (h, w, 3), in one pass: each (1, h, w, channels)."""
-    inputs = {"image": photo[None]}
-    if any(value.name == "thumbnail" for value in session.get_inputs()):
-        inputs["thumbnail"] = make_thumbnail(photo)[None]
-    stages = allocate_outputs(session, *photo.shape[:2])
-    run_into(stages, session, inputs)
-    return list(stages.values())
-
-
-def allocate_outputs(
-    session: onnxruntime.InferenceSession, height: int, width: int
-) -> dict[str, Pixels]:
-    """Make an array for each output of a network, (1, height, width, channels), by its name."""
-    return {
-        value.name: np.empty((1, height, width, value.shape[3]), np.uint8)
-        for value in session.get_outputs()
-    }
-
-
-def run_into(
-    outputs: dict[str, Pixels],
-    session: onnxruntime.InferenceSession,
-    inputs: dict[str, Pixels],
-) -> None:
-    """Run a network, its results written into `outputs` (onnxruntime's IO binding).
-
-    A device copies straight to and from these arrays, which the tiles of a photo can share.
-    """
-    binding = session.io_binding()
-    # Some versions of onnxruntime don't hold what is bound: this does until the networks have run.
-    bound = {
-        name: onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(pixels))
-        for name, pixels in inputs.items()
-    }
-    for name, value in bound.items():
-        binding.bind_ortvalue_input(name, value)  # bind_cpu_input doesn't know optional inputs
-    for name, pixels in outputs.items():
-        binding.bind_output(name, "cpu", 0, np.uint8, pixels.shape, pixels.ctypes.data)
-    session.run_with_iobinding(binding)
-    binding.synchronize_outputs()
-
-
-def _draw_ramp() -> Pixels:
-    """Draw a small picture, (128, 192, 3), from black to gray."""
-    return np.broadcast_to(np.arange(192, dtype=np.uint8)[:, None], (128, 192, 3)).copy()
+def _draw_ramp(height: int, width: int) -> Pixels:
+    """Draw a picture, (height, width, 3), from black to gray."""
+    grays = np.linspace(0, 191, width).astype(np.uint8)
+    return np.broadcast_to(grays[:, None], (height, width, 3)).copy()
 
 
 def _open_on_cuda(model: Path | bytes) -> onnxruntime.InferenceSession:
@@ -224,7 +184,7 @@ def _open_on_cuda(model: Path | bytes) -> onnxruntime.InferenceSession:
         if reason := why_not_cuda():
             raise DeviceError(Device.CUDA, reason)
         missing = _preload_cuda_libraries()
-        session = _new_session(model, [(CUDA_PROVIDER, CUDA_OPTIONS), CPU_PROVIDER])
+        session = new_session(model, [(CUDA_PROVIDER, CUDA_OPTIONS), CPU_PROVIDER])
         _prove(session, CUDA_PROVIDER, missing)
     return session
 
@@ -284,15 +244,6 @@ def _prove(session: onnxruntime.InferenceSession, provider: str, missing: str = 
     check_not_black(gray, run_whole(session, gray[0]))
 
 
-def check_not_black(photo: Pixels, stages: list[Pixels]) -> None:
-    """Raise `RuntimeError` if any stage of `photo` is black though the photo isn't.
-
-    Numbers that aren't any, as float16 leaves where it overflows, become black in 8 bits.
-    """
-    if photo.max() >= NOT_BLACK and not all(stage.any() for stage in stages):
-        raise RuntimeError("its pictures are black, as when float16 overflows")
-
-
 @cache
 def _preload_cuda_libraries() -> str:
     """Load the libraries that CUDA needs, once; return what onnxruntime prints of missing ones."""
@@ -348,31 +299,3 @@ def _openvino_cpus() -> list[Any]:
         if device.ep_name == OPENVINO_PROVIDER
         and device.device.type == onnxruntime.OrtHardwareDeviceType.CPU
     ]
-
-
-def _new_session(model: Path | bytes, providers: list[Any]) -> onnxruntime.InferenceSession:
-    # Else a session that fails moves to the CPU without an error.
-    return onnxruntime.InferenceSession(
-        model, session_options(), providers=providers, enable_fallback=0
-    )
-
-
-def session_options() -> onnxruntime.SessionOptions:
-    """Return the options that all sessions are opened with."""
-    _create_shared_arena()
-    options = onnxruntime.SessionOptions()
-    options.add_session_config_entry("session.use_env_allocators", "1")
-    # A plan reserves a block of its own for every session and photo size, and gains no time.
-    options.enable_mem_pattern = False
-    # onnxruntime counts the machine's cores.
-    options.intra_op_num_threads = usable_cores()
-    options.log_severity_level = 3
-    return options
-
-
-@cache
-def _create_shared_arena() -> None:
-    """Let sessions take memory on the CPU from one arena: each on its own would keep its peak."""
-    arena = onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR
-    kind = onnxruntime.OrtMemoryInfo("Cpu", arena, 0, onnxruntime.OrtMemType.DEFAULT)
-    onnxruntime.create_and_register_allocator(kind, None)

@@ -1,9 +1,10 @@
 """From a photo to its Retinex stages with an exported network; needs onnxruntime, not PyTorch."""
 
 import json
+import math
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,31 +17,18 @@ from onnxruntime.capi.onnxruntime_pybind11_state import (
     NoModel,
 )
 
-from retinex.device import (
-    OPENING,
-    Device,
-    DeviceError,
-    allocate_outputs,
-    check_not_black,
-    open_model,
-    run_into,
-)
-from retinex.experiments import EXPERIMENTS
+from retinex.device import OPENING, Device, DeviceError, open_model
+from retinex.experiments import DEFAULT_EXPERIMENT, EXPERIMENTS
+from retinex.onnx_session import allocate_outputs, check_not_black, run_into
 from retinex.photo import Photo, PhotoSource, Pixels, open_photo
 from retinex.stages import COMPUTED_STAGES, Stage
 from retinex.thumbnail import make_thumbnail
+from retinex.tiles import split_into_tiles
 
 MODELS_FOLDER = Path(__file__).parent.parent / "onnx_models"
-DEFAULT_EXPERIMENT = "retinex_plus"
-"""The one whose pictures are closest to their references, and the fastest."""
-
-TILE = 1024
-"""Longest side of what a tile within a photo contributes to it, in pixels: the photo around a tile
-is computed, too, and should be little."""
 
 Progress = Callable[[int, int], None]
 """Called with the tiles done and the number of tiles; an exception it raises ends the run."""
-
 
 BROKEN_MODEL = (Fail, InvalidArgument, InvalidGraph, InvalidProtobuf, NoModel)
 """What onnxruntime raises of a file that it can't use."""
@@ -82,7 +70,7 @@ class Enhancement:
 class Enhancer:
     """An experiment's networks, loaded once, to enhance any number of photos.
 
-    Safe to use from several threads.
+    A `CombinedEnhancer` of one experiment. Safe to use from several threads.
 
     Attributes:
         experiment: its name.
@@ -163,7 +151,7 @@ class CombinedEnhancer:
                 f"the ONNX file of {', '.join(experiments)} in {models} is broken, or not one of "
                 f"export_onnx.py ({error}); make or download it anew"
             ) from error
-        self._halo = -(-receptive_radius // self._stride) * self._stride
+        self._halo = math.ceil(receptive_radius / self._stride) * self._stride
         session = self._opened.session
         inputs = session.get_inputs() + session.get_overridable_initializers()
         self._sees_thumbnail = any(value.name == "thumbnail" for value in inputs)
@@ -213,7 +201,7 @@ class CombinedEnhancer:
             inputs["thumbnail"] = make_thumbnail(rgb)[None]
         for done, tile in enumerate(tiles, start=1):
             inputs["image"] = rgb[None, tile.rows, tile.columns]
-            self._run_into(outputs, inputs)
+            self._run_or_fall_back(outputs, inputs)
             for name, pixels in outputs.items():
                 images[name][0][tile.core] = pixels[0][tile.core_inside]
             if progress is not None:
@@ -223,7 +211,7 @@ class CombinedEnhancer:
             for name, image in images.items()
         }
 
-    def _run_into(self, outputs: dict[str, Pixels], inputs: dict[str, Pixels]) -> None:
+    def _run_or_fall_back(self, outputs: dict[str, Pixels], inputs: dict[str, Pixels]) -> None:
         """Run the networks; if the device fails that `auto` chose, on the CPU from now on."""
         opened = self._opened  # which another thread may replace
         try:
@@ -239,7 +227,7 @@ class CombinedEnhancer:
                 raise DeviceError(opened.device, reason, advice) from error
             warnings.warn(f"{reason}. The CPU takes over.", RuntimeWarning, stacklevel=5)
             self._opened = replace(open_model(self._model, Device.CPU), reason=reason)
-            self._run_into(outputs, inputs)
+            self._run_or_fall_back(outputs, inputs)
 
 
 def _find_model(experiments: Sequence[str], models: Path) -> tuple[Path | bytes, list[list[str]]]:
@@ -259,49 +247,6 @@ def _find_model(experiments: Sequence[str], models: Path) -> tuple[Path | bytes,
         return merge_graphs(files)
     except ValueError as error:
         raise ModelError(str(error)) from error
-
-
-@dataclass(frozen=True)
-class Tile:
-    """A part of a photo: what the network sees and what of its result is used."""
-
-    rows: slice
-    columns: slice
-    core: tuple[slice, slice]
-    """The used part, in the photo's coordinates."""
-    core_inside: tuple[slice, slice]
-    """The used part, in the tile's coordinates."""
-
-
-def split_into_tiles(height: int, width: int, halo: int, stride: int) -> Iterator[Tile]:
-    """Cover a photo with tiles of equal size, each seen with `halo` pixels around its core.
-
-    Where `halo` covers the network's receptive radius and both it and where tiles start are
-    multiples of the network's stride, every pixel comes out as in one pass, within rounding: it
-    sees the same neighbours on the same grid. The network mirrors a tile at its border as it would
-    the photo; within the photo that lies further from the core than the network sees, at the
-    photo's edge it is the same mirror image, of fewer pixels than a tile always has.
-
-    Equal sizes let a GPU choose its algorithms once a photo.
-    """
-    for rows, core_rows, inside_rows in _split(height, halo, stride):
-        for columns, core_columns, inside_columns in _split(width, halo, stride):
-            yield Tile(rows, columns, (core_rows, core_columns), (inside_rows, inside_columns))
-
-
-def _split(size: int, halo: int, stride: int) -> Iterator[tuple[slice, slice, slice]]:
-    """Yield one axis of each tile: what is seen, what is used, and the latter within the former."""
-    inner = size - 2 * halo  # the first and the last tile have no halo at the photo's edge
-    count = max(1, -(-inner // TILE))
-    step = max(1, -(-inner // (count * stride))) * stride
-    count = max(1, -(-inner // step))  # fewer where rounding up covers more
-    length = step + 2 * halo + size % stride  # the last tile, too, has to start on the grid
-    for k in range(count):
-        start = max(0, min(k * step, size - length))
-        core_start = 0 if k == 0 else k * step + halo
-        core_end = size if k == count - 1 else (k + 1) * step + halo
-        seen = slice(start, min(start + length, size))
-        yield seen, slice(core_start, core_end), slice(core_start - start, core_end - start)
 
 
 _loaded: dict[tuple[str, Device, Path], tuple[tuple[int, int] | None, Enhancer]] = {}

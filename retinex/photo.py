@@ -1,13 +1,8 @@
-"""Reading and writing photos: their files ↔ 8-bit RGB, with EXIF, XMP and colour profile."""
+"""Reading and writing photos: their files ↔ 8-bit RGB. EXIF and XMP are in photo_metadata.py."""
 
 import io
-import os
-import re
-import struct
-import threading
-import time
 import warnings
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,11 +14,13 @@ from PIL import (
     ExifTags,
     Image,
     ImageCms,
-    ImageOps,
     PngImagePlugin,
     UnidentifiedImageError,
 )
 from PIL.TiffImagePlugin import TiffImageFile
+
+from retinex.atomic_writing import write_atomically
+from retinex.photo_metadata import fit_exif, read_xmp, turn_upright, xmp_options
 
 # Pillow's 1 MiB is less than printers' profiles.
 PngImagePlugin.MAX_TEXT_CHUNK = max(PngImagePlugin.MAX_TEXT_CHUNK, 16 * 2**20)
@@ -36,9 +33,14 @@ Tag = ExifTags.Base
 HEIC_EXTENSIONS = {".heic", ".heif"}
 """Of iPhones' photos, which need a package more."""
 
+PHOTO_EXTENSIONS = {
+    ".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".avif", *HEIC_EXTENSIONS,
+}  # fmt: skip
+"""Of files in a folder that are taken for photos."""
+
 PHOTO_FORMATS = [
-    *("JPEG", "PNG", "TIFF", "WEBP", "GIF", "BMP", "AVIF", "JPEG2000", "PPM", "PSD", "QOI", "TGA"),
-]
+    "JPEG", "PNG", "TIFF", "WEBP", "GIF", "BMP", "AVIF", "JPEG2000", "PPM", "PSD", "QOI", "TGA",
+]  # fmt: skip
 """Pillow's names of formats that are read. Of its others, EPS starts a program that draws what the
 file says, and icons hold pictures larger than their header says."""
 
@@ -76,48 +78,8 @@ BLOCK_ROWS = 256
 LONGEST_SIDES = {"JPEG": 65500, "WEBP": 16383}
 """In pixels, of formats that have a limit."""
 
-PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8)
-"""Seconds before a file is replaced once more."""
-
-LONGEST_JPEG_EXIF = 65533
-"""In bytes."""
-
-LONGEST_JPEG_XMP = 65504
-"""In bytes."""
-
-BROKEN_EXIF = (
-    *(AttributeError, KeyError, OverflowError, SyntaxError, TypeError, ValueError),
-    struct.error,
-)
-"""What Pillow raises of it."""
-
 RAW_TAGS = {Tag.DNGVersion, 0x9216}
 """What tells a camera's raw file from a TIFF; the second is TIFF/EP's standard ID."""
-
-TIFF_EXIF_TAGS = (
-    Tag.DocumentName,
-    Tag.ImageDescription,
-    Tag.Make,
-    Tag.Model,
-    Tag.XResolution,
-    Tag.YResolution,
-    Tag.ResolutionUnit,
-    Tag.Software,
-    Tag.DateTime,
-    Tag.Artist,
-    Tag.HostComputer,
-    Tag.Rating,
-    Tag.RatingPercent,
-    Tag.Copyright,
-    Tag.XPTitle,
-    Tag.XPComment,
-    Tag.XPAuthor,
-    Tag.XPKeywords,
-    Tag.XPSubject,
-)
-"""Those of the main block that describe the photo, not its file's layout."""
-EXIF_BLOCKS = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
-"""Those within the main one."""
 
 
 class PhotoError(ValueError):
@@ -141,6 +103,15 @@ class Photo:
     exif: bytes = field(default=b"", repr=False)
     icc_profile: bytes | None = field(default=None, repr=False)
     xmp: bytes = field(default=b"", repr=False)
+
+
+def why_no_photo(file: Path) -> str:
+    """Say what else a file, its path within a folder, is than a photo; empty if it is one."""
+    # macOS puts a hidden file beside each photo on foreign disks, others folders of thumbnails.
+    if any(part.startswith(".") for part in file.parts):
+        return "hidden"
+    extension = file.suffix.lower()
+    return "" if extension in PHOTO_EXTENSIONS else extension or "without extension"
 
 
 def open_photo(source: PhotoSource, max_pixels: int | None = None) -> Photo:
@@ -193,31 +164,15 @@ def save_photo(rgb: Pixels, path: str | Path, original: Photo) -> None:
         raise ValueError(f"{path}: no format has the extension {path.suffix!r}; try .jpg or .png")
     if original.alpha is not None and file_format != "JPEG":
         image.putalpha(Image.fromarray(original.alpha))
-    options = FORMAT_OPTIONS.get(file_format, {}) | _xmp_options(original.xmp, file_format)
+    options = FORMAT_OPTIONS.get(file_format, {}) | xmp_options(original.xmp, file_format)
     # A profile of RGB values doesn't describe a gray picture.
     icc_profile = original.icc_profile if rgb.ndim == 3 else None
-    if exif := _fit_exif(original, file_format):
+    if exif := fit_exif(original.exif, original.xmp, file_format):
         options = options | {"exif": exif}
-    # So that `path` never holds half a picture, for others or after a crash.
-    unfinished = path.with_name(f".{os.getpid()}-{threading.get_ident()}{path.suffix}")
     # Into memory first: Pillow itself doesn't notice where a full disk takes a part of a file.
     file = io.BytesIO()
     image.save(file, file_format, icc_profile=icc_profile, **options)
-    try:
-        unfinished.write_bytes(file.getbuffer())
-        _replace(path, unfinished)
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
-def _replace(path: Path, by: Path) -> None:
-    """Put a file in the place of `path`; Windows refuses while somebody reads what is there."""
-    for seconds in PAUSES:
-        with suppress(PermissionError):
-            by.replace(path)
-            return
-        time.sleep(seconds)
-    by.replace(path)
+    write_atomically(path, file.getbuffer(), durable=False)
 
 
 def _explain(error: Exception, name: str | Path) -> str:
@@ -234,42 +189,6 @@ def _explain(error: Exception, name: str | Path) -> str:
     if Path(name).suffix.lower() in HEIC_EXTENSIONS - Image.registered_extensions().keys():
         remedy = "For iPhones' photos, `pip install pillow-heif` first."
     return f"{name} can't be read as a photo. {remedy}"
-
-
-def _fit_exif(photo: Photo, file_format: str) -> bytes | Image.Exif:
-    """Take out of EXIF data what a file of this format has no place for; add XMP to a TIFF's."""
-    match file_format:
-        case "JPEG":
-            return _shorten_exif(photo.exif)
-        case "TIFF" if photo.exif or photo.xmp:
-            described = _without_layout(_load_exif(photo.exif))
-            if photo.xmp:
-                described[Tag.XMLPacket] = photo.xmp
-            # Not its bytes: Pillow would read them, and lose accents.
-            return _load_exif(described.tobytes())
-    return photo.exif
-
-
-def _xmp_options(xmp: bytes, file_format: str) -> dict[str, Any]:
-    """Return what makes `Image.save` write XMP data; TIFF has it among its EXIF tags."""
-    if not xmp or (file_format == "JPEG" and len(xmp) > LONGEST_JPEG_XMP):
-        return {}
-    if file_format == "PNG":
-        text = PngImagePlugin.PngInfo()
-        # The zeros: neither compressed nor translated.
-        text.add(b"iTXt", b"XML:com.adobe.xmp" + bytes(5) + xmp)
-        return {"pnginfo": text}
-    return {"xmp": xmp}
-
-
-def _shorten_exif(block: bytes) -> bytes:
-    """Take the maker's notes, and if need be all, out of EXIF data too long for a JPEG file."""
-    if len(block) <= LONGEST_JPEG_EXIF:
-        return block
-    exif = _load_exif(block)
-    exif.get_ifd(ExifTags.IFD.Exif).pop(Tag.MakerNote, None)
-    shorter = exif.tobytes()
-    return shorter if len(shorter) <= LONGEST_JPEG_EXIF else b""
 
 
 def _check_size(width: int, height: int, max_pixels: int | None) -> None:
@@ -304,9 +223,9 @@ def _photo_from_image(image: Image.Image, name: str | Path, limit: int | None) -
         _check_tiff(image, name)
     _check_size(image.width, image.height, limit)
     image.load()
-    white, black = _white_and_black(image)
-    image, exif = _turn_upright(image)
-    xmp = _read_xmp(image)
+    largest, zero_is_white = _read_range(image)
+    image, exif = turn_upright(image)
+    xmp = read_xmp(image)
     icc_profile = image.info.get("icc_profile")
     if image.mode == "CMYK" and isinstance(icc_profile, bytes):
         image, icc_profile = _cmyk_to_srgb(image, icc_profile), None
@@ -316,8 +235,8 @@ def _photo_from_image(image: Image.Image, name: str | Path, limit: int | None) -
         pixels = np.asarray(image)
         if image.mode == "I" and not (pixels.min() >= 0 and pixels.max() <= SIXTEEN_BIT_WHITE):
             raise PhotoError(f"{name} has more than 16 bits, or a sign. {SAVE_ANEW}")
-        eight_bit = _to_eight_bit(pixels, max(white, black))
-        image = Image.fromarray(eight_bit if white > black else 255 - eight_bit)
+        eight_bit = _to_eight_bit(pixels, largest)
+        image = Image.fromarray(255 - eight_bit if zero_is_white else eight_bit)
     if not image.has_transparency_data:
         return Photo(np.asarray(image.convert("RGB")), None, exif, icc_profile, xmp)
     rgba = np.asarray(image.convert("RGBA"))
@@ -337,91 +256,6 @@ def _check_tiff(image: TiffImageFile, name: str | Path) -> None:
         raise PhotoError(f"{name} is a TIFF of a rare kind. {SAVE_ANEW}")
 
 
-def _read_xmp(upright: Image.Image) -> bytes:
-    xmp = upright.info.get("xmp")
-    if not isinstance(xmp, bytes):  # none, or a TIFF tag of another kind
-        return b""
-    # Phones append a short video, which the output doesn't have.
-    return re.sub(rb"((?:MotionPhoto|MicroVideo)(?:=[\"']|>))1", rb"\g<1>0", xmp)
-
-
-def _turn_upright(image: Image.Image) -> tuple[Image.Image, bytes]:
-    """Apply EXIF orientation to a loaded image; return it and the EXIF block without it."""
-    try:
-        upright = ImageOps.exif_transpose(image)
-        exif = upright.getexif()
-        if image.format == "TIFF":
-            exif = _without_layout(image.getexif())
-        _drop_former_size(exif, upright.size)
-        _keep_text(exif)
-        return upright, exif.tobytes() if exif else b""
-    except BROKEN_EXIF:  # the pixels are intact
-        return _turn_by_orientation_alone(image), b""
-
-
-def _drop_former_size(exif: Image.Exif, size: tuple[int, int]) -> None:
-    """Take the size out of EXIF data: the file's, and the camera's if it isn't the upright one."""
-    tags = _block(exif, ExifTags.IFD.Exif)
-    width, height = Tag.ExifImageWidth, Tag.ExifImageHeight
-    if (tags.get(width), tags.get(height)) != size:
-        tags.pop(width, None)
-        tags.pop(height, None)
-    for tag in (Tag.ImageWidth, Tag.ImageLength):  # phones' main block has them
-        exif.pop(tag, None)
-
-
-def _turn_by_orientation_alone(image: Image.Image) -> Image.Image:
-    """Apply EXIF orientation where other EXIF data is broken; where it is, too, copy the image."""
-    plain = image.copy()
-    plain.info.pop("exif", None)
-    try:
-        plain.getexif()[Tag.Orientation] = image.getexif()[Tag.Orientation]
-        return ImageOps.exif_transpose(plain)
-    except BROKEN_EXIF:
-        return plain
-
-
-class _Text(str):
-    """Text of EXIF data that Pillow writes as it read it, not with "?" for all but ASCII."""
-
-    def encode(self, *_: str) -> bytes:
-        """Return the bytes that the text was read from."""
-        return super().encode("latin-1", "replace")
-
-
-def _load_exif(block: bytes) -> Image.Exif:
-    """Read EXIF data so that it keeps its accents when it is written."""
-    exif = Image.Exif()
-    exif.load(block)
-    _keep_text(exif)
-    return exif
-
-
-def _keep_text(exif: Image.Exif) -> None:
-    """Let no text of any block lose its accents when it is written."""
-    for block in (exif, *(_block(exif, ifd) for ifd in EXIF_BLOCKS)):
-        for tag, value in list(block.items()):
-            if isinstance(value, str):
-                block[tag] = _Text(value)
-
-
-def _block(exif: Image.Exif, ifd: int) -> MutableMapping[int, Any]:
-    """Return a block within EXIF data; empty if there is none."""
-    block = exif.get(ifd, {})
-    return block if isinstance(block, dict) else exif.get_ifd(ifd)  # else a place in the file
-
-
-def _without_layout(tags: Image.Exif) -> Image.Exif:
-    """Take what describes the photo; other tags describe a file's layout, not that of its copy."""
-    exif = Image.Exif()
-    exif.update({tag: tags[tag] for tag in TIFF_EXIF_TAGS if tag in tags})
-    for ifd in EXIF_BLOCKS:
-        if ifd in tags:
-            exif[ifd] = dict(tags.get_ifd(ifd))
-            exif[ifd].pop(ExifTags.IFD.Interop, None)  # a place in the former file
-    return exif
-
-
 def _cmyk_to_srgb(image: Image.Image, icc_profile: bytes) -> Image.Image:
     try:
         converted = ImageCms.profileToProfile(
@@ -433,13 +267,11 @@ def _cmyk_to_srgb(image: Image.Image, icc_profile: bytes) -> Image.Image:
     return converted
 
 
-def _white_and_black(image: Image.Image) -> tuple[int, int]:
-    """Return white and black of an image of 12 or 16 bits; Pillow leaves a TIFF's as they are."""
+def _read_range(image: Image.Image) -> tuple[int, bool]:
+    """Return the largest value of 12 or 16 bits and whether 0 is white, as a TIFF's may be."""
     tags = image.tag_v2 if isinstance(image, TiffImageFile) else {}
     largest = 2**12 - 1 if tags.get(Tag.BitsPerSample) == (12,) else SIXTEEN_BIT_WHITE
-    return (
-        (0, largest) if tags.get(Tag.PhotometricInterpretation) == WHITE_IS_ZERO else (largest, 0)
-    )
+    return largest, tags.get(Tag.PhotometricInterpretation) == WHITE_IS_ZERO
 
 
 def _to_eight_bit(pixels: NDArray[np.generic], white: float = SIXTEEN_BIT_WHITE) -> Pixels:

@@ -29,6 +29,7 @@ from retinex.device import (
     open_model,
 )
 from retinex.inference import MODELS_FOLDER
+from retinex.onnx_session import run_whole
 
 MODEL = MODELS_FOLDER / "split_resize.onnx"
 LIST_OPENVINO_CPUS = device._openvino_cpus.__wrapped__
@@ -151,7 +152,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-def time_of_faster(session: onnxruntime.InferenceSession) -> int:
+def time_of_faster(photo: np.ndarray, session: onnxruntime.InferenceSession) -> int:
     return 2 if session.get_providers() == [CPU_PROVIDER] else 1
 
 
@@ -198,7 +199,7 @@ def faster(request: pytest.FixtureRequest) -> Faster:
 
 
 def runs(opened: device.OpenedModel) -> bool:
-    outputs = device.run_whole(opened.session, np.full((5, 7, 3), 9, np.uint8))
+    outputs = run_whole(opened.session, np.full((5, 7, 3), 9, np.uint8))
     return outputs[0].shape == (1, 5, 7, 3)
 
 
@@ -246,7 +247,7 @@ def test_device_that_fails(faster: Faster, behaviour: type[FakeSession], reason:
 
 
 def test_device_that_is_slower_than_the_cpu(faster: Faster) -> None:
-    def time_run(session: onnxruntime.InferenceSession) -> int:
+    def time_run(photo: np.ndarray, session: onnxruntime.InferenceSession) -> int:
         return 1 if session.get_providers() == [CPU_PROVIDER] else 2
 
     faster.patch.setattr(device, "_time_run", time_run)
@@ -311,7 +312,7 @@ def test_openvino_that_works(openvino: pytest.MonkeyPatch, wanted: Device, exper
 
 
 def test_openvino_that_fails_on_larger_pictures(openvino: pytest.MonkeyPatch) -> None:
-    def time_run(session: onnxruntime.InferenceSession) -> float:
+    def time_run(photo: np.ndarray, session: onnxruntime.InferenceSession) -> float:
         raise RuntimeError("no memory for 128 pixels")
 
     openvino.setattr(device, "_time_run", time_run)

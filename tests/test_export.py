@@ -156,7 +156,7 @@ def test_tiles_equal_one_pass(
     whole = enhancer.enhance(photo)
     tiles: list[int] = []
 
-    monkeypatch.setattr(retinex.inference, "TILE", 64)
+    monkeypatch.setattr(retinex.tiles, "TILE", 64)
     tiled = enhancer.enhance(photo, progress=lambda done, of: tiles.append(of))
 
     assert len(tiles) > 1

@@ -21,20 +21,20 @@ from PIL import Image
 from skimage import data
 
 import retinex
-from retinex import EXPERIMENTS, Enhancer, ModelError, Stage, inference
+from retinex import EXPERIMENTS, Enhancer, ModelError, Stage, inference, tiles
 from retinex.device import Device, DeviceError, OpenedModel
 from retinex.experiments import GROUPS
 from retinex.inference import CombinedEnhancer
-from retinex.low_light import LowLight, darken
 from retinex.metrics import psnr
 from retinex.photo import Pixels
+from retinex.training.low_light import LowLight, darken
 
 GRAY_STAGES = {Stage.ILLUMINATION, Stage.ENHANCED_ILLUMINATION}
 
 
 @pytest.fixture
 def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inference, "TILE", 64)
+    monkeypatch.setattr(tiles, "TILE", 64)
 
 
 class OutOfMemory:
@@ -307,7 +307,7 @@ def test_experiments_of_one_decom_net_run_together() -> None:
 def test_tiles_of_equal_size_cover_the_photo_once(size: tuple[int, int], halo: int) -> None:
     covered = np.zeros(size, np.uint8)
     shapes: set[tuple[int, int]] = set()
-    for tile in inference.split_into_tiles(*size, halo, stride=8):
+    for tile in tiles.split_into_tiles(*size, halo, stride=8):
         covered[tile.core] += 1
         seen = np.zeros((tile.rows.stop - tile.rows.start, tile.columns.stop - tile.columns.start))
         shapes.add(seen.shape)
@@ -321,8 +321,8 @@ def test_memory_is_that_of_a_tile() -> None:
     """More pixels take no more memory than they and their stages are large."""
     code = (
         "import numpy, retinex\n"
-        "from retinex import inference\n"
-        "inference.TILE = 128\n"
+        "from retinex import tiles\n"
+        "tiles.TILE = 128\n"
         "for side in (448, 1088):  # tiles of 320 pixels\n"
         "    result = retinex.enhance(numpy.zeros((side, side, 3), numpy.uint8), device='cpu')\n"
         "    print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])\n"

@@ -682,30 +682,3 @@ def test_giant_is_refused_by_its_header(
     with pytest.raises(PhotoError, match="Make it smaller"):
         open_photo(bytes(file), max_pixels=100_000_000)
     assert not decoded
-
-
-@pytest.mark.parametrize(("refusals", "saved"), [(2, True), (99, False)])
-def test_a_file_that_somebody_reads_is_replaced_when_they_are_done(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusals: int, saved: bool
-) -> None:
-    path = tmp_path / "photo.png"
-    path.write_text("read by somebody")
-    left = iter(range(refusals))
-    really_replace = Path.replace
-
-    def replace(unfinished: Path, target: Path) -> None:
-        if next(left, None) is not None:  # as Windows does
-            raise PermissionError("used by another process")
-        really_replace(unfinished, target)
-
-    monkeypatch.setattr(Path, "replace", replace)
-    monkeypatch.setattr("retinex.photo.PAUSES", (0.01, 0.01))
-    pixels = np.full((2, 3, 3), 7, np.uint8)
-    if saved:
-        save_photo(pixels, path, Photo(pixels))
-        assert (open_photo(path).rgb == 7).all()
-    else:
-        with pytest.raises(PermissionError):
-            save_photo(pixels, path, Photo(pixels))
-        assert path.read_text() == "read by somebody"
-    assert list(tmp_path.iterdir()) == [path]
