@@ -6,6 +6,8 @@ of random crops, a validation, a line in log.csv and a state to resume from; rel
 
 import argparse
 import csv
+import io
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,10 +17,12 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
-from retinex.datasets import DatasetError, name_dataset
+from retinex.atomic_writing import write_atomically
+from retinex.datasets import DatasetError, may_have_seen, name_dataset
 from retinex.experiments import Experiment
 from retinex.machine import usable_cores
 from retinex.training.arguments import parse_arguments
@@ -28,12 +32,11 @@ from retinex.training.checkpoints import (
     CheckpointError,
     Facts,
     load_decom,
+    load_start,
     load_state,
-    load_weights_of,
     restore_random,
     save_state,
     save_weights,
-    write_atomically,
 )
 from retinex.training.grids import stage_grid
 from retinex.training.losses import DecomWeights
@@ -66,12 +69,13 @@ from retinex.training.precision import (
     resolve_precision,
     training_device,
 )
-from retinex.training.scenes import find_others, may_have_seen, names_of, split_by_scene
+from retinex.training.scenes import find_others, names_of, split_by_scene
 from retinex.training.schedules import build_schedule, step_schedule
 from retinex.training.scores import score
 from retinex.training.trackers import Tracker, TrackerError, start_tracker
 
 STATE_FILE = "last.pt"
+LOG_FILE = "log.csv"
 GRID_PHOTOS = 3
 PHOTO_SIDE = 600
 """Side, in pixels, of the middle of larger photos, which is pictured and scored in their place."""
@@ -113,6 +117,8 @@ class Run:
     autocast: torch.autocast
     training: list[Pair]
     validation: list[Pair]
+    variety: Variety
+    weights: DecomWeights
     started_from: list[Facts]
     rng: np.random.Generator
     tracker: Tracker
@@ -141,8 +147,7 @@ def main() -> None:
         raise SystemExit(f"train.py: {error}") from error
     except OSError as error:
         raise SystemExit(
-            f"train.py: {error}; once that is mended, run it again, with --resume if it had come "
-            "to an epoch's end"
+            f"train.py: {error}; once that is mended, run it again with --resume"
         ) from error
     except KeyboardInterrupt as error:
         raise SystemExit(
@@ -152,7 +157,7 @@ def main() -> None:
 
 def train(args: argparse.Namespace) -> None:
     """Train every phase of the experiment and release its weights into the run's folder."""
-    saved = find_state(args.out / args.experiment.name / STATE_FILE, args.resume)
+    saved = find_state(args.out / args.experiment.name, args.resume)
     run = start_run(args, saved)
     phases = phases_of(run.experiment)
     if args.decom is not None:
@@ -168,18 +173,19 @@ def train(args: argparse.Namespace) -> None:
         run.tracker.finish()
     weights = run.folder / f"{run.experiment.name}.safetensors"
     save_weights(weights, run.released, describe(run))
-    print(f"trained weights: {weights}\nnext: python export_onnx.py {weights} --out own_models")
+    print(f"trained weights: {weights}\nnext: python export_onnx.py {weights} --out {run.folder}")
 
 
-def find_state(path: Path, resume: bool) -> dict[str, Any] | None:
+def find_state(folder: Path, resume: bool) -> dict[str, Any] | None:
     """Read the state to resume from; None for a run that begins."""
-    if not path.exists():
-        return None
-    if not resume:
-        raise CheckpointError(
-            f"{path.parent} holds a run: continue it with --resume or change --out"
-        )
-    return load_state(path)
+    state = folder / STATE_FILE
+    if resume and state.exists():
+        return load_state(state)
+    if resume:
+        print(f"nothing to resume in {folder}: beginning anew")
+    elif state.exists() or (folder / LOG_FILE).exists():
+        raise CheckpointError(f"{folder} holds a run: continue it with --resume or change --out")
+    return None
 
 
 def start_run(args: argparse.Namespace, saved: dict[str, Any] | None) -> Run:
@@ -189,6 +195,7 @@ def start_run(args: argparse.Namespace, saved: dict[str, Any] | None) -> Run:
     pairs = load_pairs(args.data, args.photos)
     check_crop(pairs, args.crop)
     training, validation = split_by_scene(pairs, args.val_share, args.seed)
+    warn_of_large_share(validation, pairs, args.val_share)
     if args.exchanged:
         training = find_others(training)
     device = training_device()
@@ -226,6 +233,8 @@ def start_run(args: argparse.Namespace, saved: dict[str, Any] | None) -> Run:
         autocast=autocast_for(precision, device),
         training=training,
         validation=validation,
+        variety=Variety(args.synthetic, args.exchanged, args.shuffled, args.mixed),
+        weights=DecomWeights(args.mutual, args.invariable, args.smoothness),
         started_from=started_from,
         rng=np.random.default_rng(args.seed),
         tracker=start_tracker(args.tracker, experiment.name, folder, settings, len(recorded)),
@@ -233,6 +242,15 @@ def start_run(args: argparse.Namespace, saved: dict[str, Any] | None) -> Run:
     if saved is not None:
         restore(run, saved)
     return run
+
+
+def warn_of_large_share(validation: list[Pair], pairs: list[Pair], share: float) -> None:
+    """Tell if far more photos are held out than were asked for, as scenes differ in size."""
+    if len(validation) > max(3 * share * len(pairs), 1):
+        print(
+            f"warning: {len(validation)} of {len(pairs)} pairs are held out, as they count as "
+            "one scene or a few; another --seed chooses others, --val_share 0 holds out none"
+        )
 
 
 def check_settings(folder: Path, settings: dict[str, Any], before: dict[str, Any]) -> None:
@@ -246,7 +264,9 @@ def check_settings(folder: Path, settings: dict[str, Any], before: dict[str, Any
         )
     if changed:
         former = ", ".join(f"{name} {before[name]}" for name in changed if name != "held_out")
-        raise CheckpointError(f"{folder} was started with {former}; resume it with the same")
+        named = " (datasets go by their folder's name: link or rename it)"
+        hint = named if {"data", "photos"} & set(changed) else ""
+        raise CheckpointError(f"{folder} was started with {former}; resume it with the same{hint}")
 
 
 def restore(run: Run, saved: dict[str, Any]) -> None:
@@ -278,7 +298,7 @@ def first_network(
     net = build_network(args.experiment)
     started_from = []
     if args.start is not None:
-        net, facts = load_weights_of(args.start, args.experiment.name)
+        net, facts = load_start(args.start, args.experiment)
         started_from.append(facts)
     if args.decom is not None:
         assert isinstance(net, RetinexNet)  # --decom goes with --mode split
@@ -322,7 +342,7 @@ def train_phase(run: Run, phase: Phase, saved: dict[str, Any] | None) -> None:
         schedule.load_state_dict(saved["schedule"])
         done = saved["epoch"]
 
-    steps = -(-len(run.training) // run.args.batch_size)
+    steps = math.ceil(len(run.training) / run.args.batch_size)
     bar = tqdm(total=epochs * steps, initial=done * steps, desc=phase, unit="batch")
     for epoch in range(done + 1, epochs + 1):
         started = time.monotonic()
@@ -337,32 +357,35 @@ def train_phase(run: Run, phase: Phase, saved: dict[str, Any] | None) -> None:
             ) from error
         val_losses = validate(run, phase)
         step_schedule(schedule, sum(val_losses.values()))
-        row = {"phase": str(phase), "epoch": epoch, "learning_rate": learning_rate}
+        row: dict[str, Any] = {"phase": str(phase), "epoch": epoch, "learning_rate": learning_rate}
         row |= {f"train_{name}": value for name, value in train_losses.items()}
         row |= {f"val_{name}": value for name, value in val_losses.items()}
         row |= {"seconds": round(time.monotonic() - started, 1)}
         snapshot_is_due = epoch % run.args.s_epochs == 0 or epoch == epochs
-        row |= score_photos(run) if snapshot_is_due else {}
+        if snapshot_is_due:
+            row |= score_photos(run)
         record(run, row)
         if snapshot_is_due:
             store_snapshot(run, phase, epoch)
-        save_state(
-            run.state_path,
-            {
-                "settings": run.settings,
-                "started_from": run.started_from,
-                "phase": str(phase),
-                "epoch": epoch,
-                "net": run.net.state_dict(),
-                "averaged": run.averaged.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "schedule": schedule.state_dict(),
-                "log": run.log,
-            },
-            run.rng,
-        )
+        save_run(run, optimizer, schedule)
     run.net.load_state_dict(run.released.state_dict())
     bar.close()
+
+
+def save_run(run: Run, optimizer: torch.optim.Optimizer, schedule: LRScheduler) -> None:
+    """Keep all that is needed to go on after the last epoch of the log."""
+    parts = {
+        "settings": run.settings,
+        "started_from": run.started_from,
+        "phase": run.log[-1]["phase"],
+        "epoch": run.log[-1]["epoch"],
+        "net": run.net.state_dict(),
+        "averaged": run.averaged.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "schedule": schedule.state_dict(),
+        "log": run.log,
+    }
+    save_state(run.state_path, parts, run.rng)
 
 
 def train_epoch(
@@ -371,9 +394,9 @@ def train_epoch(
     """Take one optimizer step a batch; return the mean of each loss over the pairs."""
     run.net.train()
     of_batches = []
-    args = run.args
-    variety = Variety(args.synthetic, args.exchanged, args.shuffled, args.mixed)
-    batches = training_batches(run.training, args.crop, args.batch_size, run.rng, variety)
+    batches = training_batches(
+        run.training, run.args.crop, run.args.batch_size, run.rng, run.variety
+    )
     for batch in batches:
         losses = losses_of(run, run.net, phase, batch)
         take_step(losses, run.net, optimizer, run.averaged)
@@ -423,8 +446,7 @@ def losses_of(run: Run, net: Network, phase: Phase, batch: Batch) -> Losses:
     """Compute the losses of `phase` on a batch, where `net` is."""
     layout = memory_format_for(run.precision)
     there = Batch(*(part.to(run.device, memory_format=layout) for part in batch))
-    weights = DecomWeights(run.args.mutual, run.args.invariable, run.args.smoothness)
-    return phase_losses(net, phase, there, run.autocast, weights)
+    return phase_losses(net, phase, there, run.autocast, run.weights)
 
 
 def record(run: Run, row: dict[str, Any]) -> None:
@@ -437,14 +459,12 @@ def record(run: Run, row: dict[str, Any]) -> None:
 
 def write_log(run: Run) -> None:
     """Write log.csv; losses that a phase doesn't have stay empty, and scores between snapshots."""
-
-    def write(file: Path) -> None:
-        with file.open("w", newline="") as stream:
-            writer = csv.DictWriter(stream, LOG_COLUMNS)
-            writer.writeheader()
-            writer.writerows(run.log)
-
-    write_atomically(run.folder / "log.csv", write)
+    table = io.StringIO(newline="")
+    writer = csv.DictWriter(table, LOG_COLUMNS)
+    writer.writeheader()
+    writer.writerows(run.log)
+    run.folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(run.folder / LOG_FILE, table.getvalue().encode())
 
 
 def store_snapshot(run: Run, phase: Phase, epoch: int) -> None:

@@ -29,6 +29,8 @@ def main() -> None:
         help="added to PlusNet's Î before the sigmoid: 0.1 makes 0.5 of it 0.525 (default 0)",
     )
     args = parser.parse_args()
+    if len(args.weights) == 1 and not args.brighten:
+        parser.error("name OUT first, then two files or more to average")
     try:
         nets, experiments, facts = zip(*map(load_weights, args.weights), strict=True)
     except CheckpointError as error:

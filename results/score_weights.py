@@ -14,18 +14,20 @@ import numpy as np
 from PIL import Image
 from skimage import data
 
-from retinex.datasets import DatasetError, name_dataset
-from retinex.low_light import LowLight, darken
+from retinex.datasets import DatasetError, may_have_seen, name_dataset
 from retinex.photo import Pixels
 from retinex.thumbnail import make_thumbnail
 from retinex.training.checkpoints import CheckpointError, Facts, load_weights
-from retinex.training.pairs import Crops, load_pairs
-from retinex.training.scenes import may_have_seen, names_of, split_by_scene
+from retinex.training.low_light import LowLight, darken
+from retinex.training.pairs import Crops, central_crop, load_pairs
+from retinex.training.scenes import names_of, split_by_scene
 from retinex.training.scores import score
 
 VAL_SHARE, SEED = 0.05, 0
 """Those of train.py."""
 WIDTH = 384
+LARGEST_SIDE = 1024
+"""Of larger photos their middle is scored: PyTorch would need gigabytes for the whole."""
 SHARES_OF_LIGHT = (1.0, 0.3, 0.1, 0.03, 0.01)
 
 
@@ -43,6 +45,7 @@ def main() -> None:
 
 def score_files(files: list[Path], dataset: Path) -> None:
     """Print a line for each file."""
+    photos = load_photos()
     pairs = load_pairs([dataset])
     _, held_out = split_by_scene(pairs, VAL_SHARE, SEED)
     settings = {
@@ -53,12 +56,11 @@ def score_files(files: list[Path], dataset: Path) -> None:
     for path in files:
         nets[path], _, facts = load_weights(path)
         check_held_out(path, facts, name_dataset(dataset), settings)
-    photos = load_photos()
     shares = " ".join(f"{share:7.0%}" for share in SHARES_OF_LIGHT)
     print(f"{len(held_out)} photos held out: PSNR, with the mean, SSIM |{shares}")
     for path, net in nets.items():
         scores = score(
-            net, (whole(pair.low, pair.high) for pair in held_out if pair.low is not None)
+            net, (central_crop(pair, LARGEST_SIDE, np.random.default_rng(0)) for pair in held_out)
         )
         darkened = [
             score(net, (whole(darken_evenly(photo, share), photo) for photo in photos))

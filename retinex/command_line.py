@@ -18,8 +18,8 @@ from retinex.adjustments import MAX_EXPOSURE, Adjustments
 from retinex.batch import Batch, BatchError, Format, Job, check_writable, plan_batch, run_job
 from retinex.datasets import LOL_TEST_FOLDER, DatasetError, match_stems
 from retinex.device import Device, DeviceError
-from retinex.experiments import EXPERIMENTS
-from retinex.inference import DEFAULT_EXPERIMENT, MODELS_FOLDER, Enhancer, ModelError
+from retinex.experiments import DEFAULT_EXPERIMENT, EXPERIMENTS
+from retinex.inference import MODELS_FOLDER, Enhancer, ModelError
 from retinex.machine import FULL_DISK
 from retinex.photo import PhotoError
 
@@ -75,24 +75,15 @@ def run_evaluate(args: argparse.Namespace) -> int:
 
     pairs = match_stems(args.folder, LOL_TEST_FOLDER)
     enhancers = evaluation.open_enhancers(args.experiment, args.device, args.models)
-    notes = []
-    lpips, why_not = evaluation.load_lpips()
-    if why_not:
-        notes.append(f"No LPIPS: {why_not}.")
-    measures = {}
-    for enhancer in enhancers:
-        name = enhancer.experiment
-        losses, why_not = evaluation.load_training_losses(enhancer, args.checkpoints)
-        if why_not:
-            notes.append(f"No losses and no unclipped Î of {name}: {why_not}.")
-        measures[name] = [*losses, *lpips]
-    scores = []
-    adjustments = Adjustments(denoise=args.denoise)
-    results = evaluation.evaluate(pairs, enhancers, measures, adjustments)
+    measures, missing = evaluation.choose_measures(enhancers, args.checkpoints)
+    notes = [*dict.fromkeys(map(describe_device, enhancers)), *missing]
+    notes += evaluation.warn_of_training_pairs(enhancers, pairs)
     out = args.out or choose_evaluation_folder(
         args.folder, args.models, args.experiment, args.denoise
     )
     check_writable(out)
+    scores = []
+    results = evaluation.evaluate(pairs, enhancers, measures, Adjustments(denoise=args.denoise))
     try:
         for result in tqdm(results, "evaluate", len(pairs) * len(enhancers), unit="photo"):
             scores.append(result.scores)
@@ -100,31 +91,27 @@ def run_evaluate(args: argparse.Namespace) -> int:
             sheet.parent.mkdir(parents=True, exist_ok=True)
             evaluation.draw_sheet(result).save(sheet)
     finally:  # a pair that can't be read doesn't cost the scores of those before it
-        notes = [*dict.fromkeys(map(describe_device, enhancers)), *notes]
         done = len(scores) // len(enhancers)
         scores = scores[: done * len(enhancers)]  # means are of the same pairs for all experiments
         heading = describe_evaluation(args.folder, done, len(pairs), args.denoise)
         if scores:
-            # A part doesn't take the place of the whole, of an earlier run.
-            name = "results" if done == len(pairs) else "results-partial"
-            for former in out.glob("results-partial.*"):
-                former.unlink()
-            evaluation_report.write_csv(scores, out / f"{name}.csv")
-            evaluation_report.write_markdown(scores, heading, notes, out / f"{name}.md")
+            report = evaluation_report.write(scores, heading, notes, out, done == len(pairs))
             if done < len(pairs):
-                print(f"What is done so far: {out / name}.md", file=sys.stderr)
+                print(f"What is done so far: {report}", file=sys.stderr)
     print(f"{heading}\n\n{evaluation_report.mean_table(scores)}")
-    print(*notes, f"Every image: {out / 'results.md'}", sep="\n")
+    print(*notes, f"Every image: {report}", sep="\n")
     return 0
 
 
 def choose_evaluation_folder(
     pairs: Path, models: Path, experiments: Sequence[str], denoise: float
 ) -> Path:
-    """Choose where an evaluation is written unless --out says: none takes another kind's place."""
-    folder = EVALUATION_FOLDER / pairs.resolve().name
-    if models.resolve() != MODELS_FOLDER.resolve():
-        folder /= models.resolve().name
+    """Choose where an evaluation is written unless --out says: none takes another kind's place.
+
+    That of other networks than the released ones goes beside them.
+    """
+    released = models.resolve() == MODELS_FOLDER.resolve()
+    folder = (EVALUATION_FOLDER if released else models / EVALUATION_FOLDER) / pairs.resolve().name
     if experiments:
         folder /= "-".join(experiments)
     return folder / f"denoised_{denoise:g}" if denoise else folder
@@ -145,7 +132,12 @@ def run_enhance(args: argparse.Namespace) -> int:
     if not waiting:
         print(summarise(batch, 0, len(jobs), 0, args.out))
         return 0
-    adjustments = Adjustments(args.strength, args.highlights, args.denoise, args.exposure)
+    adjustments = Adjustments(
+        strength=args.strength,
+        highlight_protection=args.highlights,
+        denoise=args.denoise,
+        exposure=args.exposure,
+    )
     enhancer = Enhancer(args.experiment, args.device, args.models)
     check_writable(waiting[0].target.parent)
     print(describe_device(enhancer))
@@ -252,8 +244,8 @@ def _add_evaluate(commands: Commands) -> None:
     parser.add_argument(
         "--out",
         type=_parse_path,
-        help="folder to write to (default evaluation/<name of FOLDER>; in it <name of MODELS>, if "
-        "--models is given, names of experiments that are, and denoised_<D> with --denoise D)",
+        help="folder to write to (default evaluation/<name of FOLDER>, in MODELS if --models is "
+        "given; in it names of experiments that are, and denoised_<D> with --denoise D)",
     )
     _add_share(
         parser,

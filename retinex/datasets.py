@@ -6,14 +6,12 @@ may differ. LOL has two such folders, `our485` to train on and `eval15` to test 
 
 import os
 import unicodedata
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from retinex.photo import HEIC_EXTENSIONS, PhotoError, Pixels, open_photo
+from retinex.photo import PHOTO_EXTENSIONS, PhotoError, Pixels, open_photo, why_no_photo
 
-PHOTO_EXTENSIONS = {
-    *(".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".tif", ".tiff"),
-    *(".avif", *HEIC_EXTENSIONS),
-}
 LOL_TRAINING_FOLDER = "our485"
 LOL_TEST_FOLDER = "eval15"
 PARTS = {LOL_TRAINING_FOLDER, LOL_TEST_FOLDER, "low", "high"}
@@ -55,6 +53,28 @@ def name_dataset(folder: Path) -> str:
     return next((path.name for path in (whole, *whole.parents) if path.name not in PARTS), "")
 
 
+def may_have_seen(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
+    """Tell whether weights may have been trained on photos that a run holds out.
+
+    So they may if this is true of weights that they began with or are an average of.
+
+    Args:
+        facts: of the weights, as in `checkpoints/*.json`.
+        settings: the run's "held_out" and, for weights that don't say what was held out from them,
+            "val_share", "seed" and "pairs".
+    """
+    origins = [*facts.get("started_from", []), *facts.get("average_of", [])]
+    if any(may_have_seen(origin, settings) for origin in origins):
+        return True
+    before = facts.get("settings", {})
+    folders = [*before.get("data", []), *before.get("photos", [])]
+    shared = {name for name in settings["held_out"] if name.split("/")[0] in folders}
+    if "held_out" in before:
+        return not shared <= set(before["held_out"])
+    deciding = ("val_share", "seed", "pairs")
+    return bool(shared) and any(before.get(name) != settings.get(name) for name in deciding)
+
+
 def list_photos(folder: Path) -> list[Path]:
     """List the photos directly in `folder`, sorted, but for hidden files.
 
@@ -67,15 +87,6 @@ def list_photos(folder: Path) -> list[Path]:
     if not photos:
         raise DatasetError(f"no photos in {folder} (looked for {sorted(PHOTO_EXTENSIONS)})")
     return photos
-
-
-def why_no_photo(file: Path) -> str:
-    """Say what else a file, its path within a folder, is than a photo; empty if it is one."""
-    # macOS puts a hidden file beside each photo on foreign disks, others folders of thumbnails.
-    if any(part.startswith(".") for part in file.parts):
-        return "hidden"
-    extension = file.suffix.lower()
-    return "" if extension in PHOTO_EXTENSIONS else extension or "without extension"
 
 
 def read_photo(path: Path) -> Pixels:

@@ -15,13 +15,19 @@ from PIL import Image
 
 from retinex.adjustments import Adjustments, adjust
 from retinex.contact_sheet import draw_contact_sheet
-from retinex.datasets import DatasetError, read_pair
+from retinex.datasets import (
+    LOL_TEST_FOLDER,
+    DatasetError,
+    may_have_seen,
+    name_dataset,
+    read_pair,
+)
 from retinex.experiments import EXPERIMENTS
-from retinex.inference import TILE, Enhancement, Enhancer, ModelError
-from retinex.metrics import SSIM_WINDOW, WHITE, psnr, psnr_gt_mean, ssim
+from retinex.inference import Enhancement, Enhancer, ModelError
+from retinex.metrics import SSIM_WINDOW, WHITE, measure_flat_noise, psnr, psnr_gt_mean, ssim
 from retinex.photo import Pixels
 from retinex.stages import Stage
-from retinex.statistics import measure_flat_noise
+from retinex.tiles import TILE
 
 Measure = Callable[[Pixels, Pixels, Pixels], dict[str, float]]
 """Numbers by name, made of a dark photo, what the networks made of it, and its reference; all
@@ -92,6 +98,46 @@ def load_training_losses(enhancer: Enhancer, checkpoints: Path) -> tuple[list[Me
         return [PairLosses(weights, enhancer.experiment)], ""
     except CheckpointError as error:
         return [], str(error)
+
+
+def choose_measures(
+    enhancers: Sequence[Enhancer], checkpoints: Path
+) -> tuple[dict[str, list[Measure]], list[str]]:
+    """Load all further measures that there are, by experiment; return notes on those missing."""
+    notes = []
+    lpips, why_not = load_lpips()
+    if why_not:
+        notes.append(f"No LPIPS: {why_not}.")
+    measures = {}
+    for enhancer in enhancers:
+        name = enhancer.experiment
+        losses, why_not = load_training_losses(enhancer, checkpoints)
+        if why_not:
+            notes.append(f"No losses and no unclipped Î of {name}: {why_not}.")
+        measures[name] = [*losses, *lpips]
+    return measures, notes
+
+
+def warn_of_training_pairs(
+    enhancers: Sequence[Enhancer], pairs: Sequence[tuple[Path, Path]]
+) -> list[str]:
+    """Return a note for each experiment whose weights may have been trained on some of the pairs.
+
+    Datasets are known by their names, and LOL's test pairs are never trained on.
+    """
+    folder = pairs[0][0].parent.parent
+    if folder.name == LOL_TEST_FOLDER:
+        return []
+    names = [f"{name_dataset(folder)}/{low.stem}" for low, _ in pairs]
+    notes = []
+    for enhancer in enhancers:
+        seen = sum(may_have_seen(enhancer.training, {"held_out": [name]}) for name in names)
+        if seen:
+            notes.append(
+                f"{enhancer.experiment} may have been trained on {seen} of these {len(names)} "
+                "pairs, which flatters it."
+            )
+    return notes
 
 
 def load_lpips() -> tuple[list[Measure], str]:

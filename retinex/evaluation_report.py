@@ -67,6 +67,22 @@ def by_experiment(scores: Sequence[ImageScores]) -> dict[str, list[ImageScores]]
     return groups
 
 
+def write(
+    scores: Sequence[ImageScores], heading: str, notes: Sequence[str], out: Path, complete: bool
+) -> Path:
+    """Write results.csv and results.md into the folder `out`; return the latter.
+
+    A part of an evaluation doesn't take the place of the whole of an earlier one: its files are
+    results-partial.csv and results-partial.md.
+    """
+    name = "results" if complete else "results-partial"
+    for former in out.glob("results-partial.*"):
+        former.unlink()
+    write_csv(scores, out / f"{name}.csv")
+    write_markdown(scores, heading, notes, out / f"{name}.md")
+    return out / f"{name}.md"
+
+
 def write_csv(scores: Sequence[ImageScores], path: Path) -> None:
     """Write one line per experiment and image, at full precision; "inf" for equal pictures."""
     columns = columns_of(scores)

@@ -58,6 +58,18 @@ def test_only_plus_can_be_brightened(tmp_path: Path) -> None:
         run_program(SCRIPT, tmp_path / "brighter.safetensors", weights, "--brighten", "0.1")
 
 
+def test_one_file_is_no_mean(tmp_path: Path) -> None:
+    """The first file is the one to write: naming only what to average would cost it."""
+    first, second = (
+        write_random(tmp_path / f"{seed}.safetensors", "join_ignore_enhance", seed)
+        for seed in (1, 2)
+    )
+    before = first.read_bytes()
+    with pytest.raises(SystemExit):
+        run_program(SCRIPT, first, second)
+    assert first.read_bytes() == before
+
+
 def test_other_networks_are_refused(tmp_path: Path) -> None:
     resize = write_random(tmp_path / "a.safetensors", "split_resize", 1)
     transposed = write_random(tmp_path / "b.safetensors", "split_transposed", 1)

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from retinex.experiments import EXPERIMENTS
 from retinex.training.build import build_network
@@ -17,7 +18,6 @@ from retinex.training.checkpoints import (
     restore_random,
     save_state,
     save_weights,
-    write_atomically,
 )
 from retinex.training.networks import DecomNet, RetinexNet
 
@@ -38,29 +38,6 @@ def saved_net(folder: Path) -> tuple[Path, RetinexNet]:
     path, net = folder / "join.safetensors", RetinexNet(EXPERIMENTS["join"])
     save_weights(path, net, FACTS)
     return path, net
-
-
-def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
-    path = tmp_path / "state"
-    write_atomically(path, lambda file: file.write_text("old"))
-
-    def fail(file: Path) -> None:
-        file.write_text("hal")
-        raise OSError("disk full")
-
-    with pytest.raises(OSError, match="disk full"):
-        write_atomically(path, fail)
-    assert path.read_text() == "old"
-
-    write_atomically(path, lambda file: file.write_text("new"))
-    assert path.read_text() == "new"
-    assert [file.name for file in tmp_path.iterdir()] == ["state"]
-
-
-def test_folders_are_made_as_needed(tmp_path: Path) -> None:
-    write_atomically(tmp_path / "a" / "b" / "file", lambda file: file.write_text("text"))
-
-    assert (tmp_path / "a" / "b" / "file").read_text() == "text"
 
 
 def test_state_and_both_random_generators_return(tmp_path: Path) -> None:
@@ -125,6 +102,13 @@ def test_weights_of_another_experiment_are_refused(tmp_path: Path, named: str) -
     (tmp_path / "join.json").write_text(json.dumps(FACTS | {"experiment": named}))
 
     with pytest.raises(CheckpointError, match=named):
+        load_weights(path)
+
+
+def test_weights_that_name_no_experiment_say_how_to_write_them(tmp_path: Path) -> None:
+    path, net = saved_net(tmp_path)
+    save_file(net.state_dict(), path)
+    with pytest.raises(CheckpointError, match=r"metadata={'experiment': 'join'}"):
         load_weights(path)
 
 

@@ -20,11 +20,11 @@ from retinex.contact_sheet import CELL_WIDTH, GAP
 from retinex.evaluation import ImageScores, mean_values
 from retinex.evaluation_report import mean_table, write_csv
 from retinex.experiments import EXPERIMENTS
-from retinex.low_light import LowLight, darken
 from retinex.metrics import psnr, psnr_gt_mean, ssim
 from retinex.photo import Pixels
 from retinex.training.checkpoints import save_weights
 from retinex.training.losses import decom_loss, enhance_loss
+from retinex.training.low_light import LowLight, darken
 
 ROOT = Path(__file__).parent.parent
 HEIGHT, WIDTH = 40, 48
@@ -430,7 +430,7 @@ def test_nothing_published_is_replaced_by_default(
     folders = {path.parent.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.csv")}
     of_lol = f"evaluation/{pairs.name}"
     assert folders == {
-        *(f"{of_lol}/join", f"{of_lol}/own_models/join", f"{of_lol}/join/denoised_1"),
+        *(f"{of_lol}/join", f"own_models/{of_lol}/join", f"{of_lol}/join/denoised_1"),
         "evaluation/mine/join",
     }
 
@@ -513,6 +513,20 @@ def test_the_training_pairs_of_lol_are_not_evaluated(
     tiny_lol: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert "eval15" in one_line_error(["evaluate", tiny_lol], capsys)
+
+
+def test_pairs_that_were_trained_on_are_told(
+    pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The released networks say that they were trained on a dataset called lol."""
+    shutil.copytree(pairs / "eval15", tmp_path / "lol")
+    quickly = ["--experiment", "join", "--device", "cpu", "--checkpoints", "none"]
+    note = f"join may have been trained on {len(STEMS)} of these {len(STEMS)} pairs"
+    for folder, told in ((tmp_path / "lol", True), (pairs, False)):
+        out = tmp_path / "results" / folder.name
+        main(["evaluate", str(folder), *quickly, "--out", str(out)])
+        assert (note in capsys.readouterr().out) is told
+        assert (note in (out / "results.md").read_text(encoding="utf-8")) is told
 
 
 @pytest.mark.parametrize("share", ["all", "2"])

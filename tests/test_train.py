@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import run_program
+from conftest import run_program, scene
 from PIL import Image
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -419,6 +419,51 @@ def test_a_finished_run_is_not_overwritten(trained: Path) -> None:
     assert (trained / "join" / "join.safetensors").read_bytes() == weights
 
 
+def test_a_run_without_its_state_is_not_overwritten(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(trained / "join", tmp_path / "join")
+    (tmp_path / "join" / "last.pt").unlink()
+    log = (tmp_path / "join" / "log.csv").read_bytes()
+    arguments = (*STUDY["join"], *TINY, "--out", tmp_path)
+
+    with pytest.raises(SystemExit, match="--resume"):
+        train(trained.parent, *arguments)
+    assert (tmp_path / "join" / "log.csv").read_bytes() == log
+
+    train(trained.parent, *arguments, "--resume")
+    assert "nothing to resume" in capsys.readouterr().out
+
+
+def test_folders_named_one_by_one_are_all_taken() -> None:
+    named = ["--data", "a", "b", "--data", "c", "--photos", "d", "--photos", "e"]
+    args = parse(*named)
+    assert [str(path) for path in (*args.data, *args.photos)] == ["a", "b", "c", "d", "e"]
+    assert parse("--photos", "d").photos == [Path("d")]  # nothing of the former
+
+
+def test_many_photos_of_one_scene_held_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Scenes of unequal sizes: a twentieth of them may be nearly all photos."""
+    rng = np.random.default_rng(0)
+    for kind in ("low", "high"):
+        (tmp_path / "own" / kind).mkdir(parents=True)
+    for k in range(12):
+        picture = scene(0 if k < 11 else 1).astype(int) + rng.integers(0, 9)
+        for kind, scale in (("low", 8), ("high", 1)):
+            file = tmp_path / "own" / kind / f"{k}.png"
+            Image.fromarray((picture // scale).astype(np.uint8)).save(file)
+
+    told = []
+    for seed in range(8):  # one scene or the other
+        arguments = ["--data", tmp_path / "own", "--seed", str(seed), "--out", tmp_path / str(seed)]
+        train(tmp_path, *STUDY["join_ignore_enhance"], *TINY, *arguments)
+        told.append(capsys.readouterr().out)
+    assert all(("warning" in text) == ("1 training and 11" in text) for text in told)
+    assert {"warning" in text for text in told} == {True, False}
+
+
 @pytest.mark.parametrize(
     "changed", [("--seed", "1"), ("-e", "2"), ("-dlr", "0.01"), ("--scheduler", "cosine")]
 )
@@ -505,11 +550,25 @@ def test_training_goes_on_from_released_weights(trained: Path, tmp_path: Path) -
     assert_same_weights(tmp_path / "join" / "join.safetensors", start)
 
 
-def test_other_experiments_weights_are_refused(trained: Path, tmp_path: Path) -> None:
-    start = trained / "split_resize" / "split_resize.safetensors"
+def test_weights_of_other_layers_are_refused(trained: Path, tmp_path: Path) -> None:
+    start = trained / "split_transposed" / "split_transposed.safetensors"
 
-    with pytest.raises(SystemExit, match=r"split_resize.*join"):
+    with pytest.raises(SystemExit, match=r"split_transposed.*join"):
         train(trained.parent, *STUDY["join"], *TINY, "--start", start, "--out", tmp_path)
+
+
+def test_both_networks_are_fine_tuned_together(trained: Path, tmp_path: Path) -> None:
+    """The last step of the paper's text."""
+    start = trained / "split_resize" / "split_resize.safetensors"
+    train(trained.parent, *STUDY["join"], *TINY, "--start", start, "--out", tmp_path)
+
+    before, _, _ = load_weights(start)
+    after, experiment, facts = load_weights(tmp_path / "join" / "join.safetensors")
+    assert experiment.name == "join"
+    assert facts["started_from"][0]["experiment"] == "split_resize"
+    for part in ("decom", "enhance"):
+        weights = [net.get_submodule(part).state_dict() for net in (before, after)]
+        assert all(not torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
 def test_photos_alone_are_enough(project: Path, tmp_path: Path) -> None:

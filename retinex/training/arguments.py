@@ -28,9 +28,10 @@ where the datasets come from:
   LOL, 485 + 15 real pairs, and the paper's synthetic pairs, made from RAISE photos:
     https://daooshee.github.io/BMVC2018website/
     Unpack LOLdataset.zip so that data/lol/our485/low and data/lol/our485/high exist.
-  Pairs of your own: --data FOLDER with FOLDER/low and FOLDER/high, equal names, any sizes.
+  Pairs of your own: --data FOLDER with FOLDER/low and FOLDER/high, equal names, any sizes;
+    of 16-bit photos the upper 8 bits are taken.
   No pairs at all: --photos FOLDER of normal photos, which are darkened at random
-    (retinex/low_light.py describes how).
+    (retinex/training/low_light.py describes how).
 """
 
 
@@ -47,7 +48,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Declare the command line."""
+    """Declare the command line; the short names are the study's, as are some of the long ones."""
     parser = argparse.ArgumentParser(
         description="Train one of the experiments.",
         epilog=HELP_EPILOG,
@@ -55,7 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     switch: dict[str, Any] = {"type": parse_bool, "nargs": "?", "const": True, "default": False}
-    folders: dict[str, Any] = {"type": Path, "nargs": "+", "metavar": "FOLDER"}
+    folders: dict[str, Any] = {"type": Path, "nargs": "+", "action": "extend", "metavar": "FOLDER"}
 
     add("-e", "--n_epochs", type=int, default=20, help="epochs of each phase (default 20)")
     add(
@@ -188,7 +189,7 @@ def check_arguments(args: argparse.Namespace) -> None:
 
 
 def fill_in_defaults(args: argparse.Namespace) -> None:
-    """Add the defaults that tell from None what was given, and the experiment.
+    """Put defaults in the place of what wasn't given (None), and add the experiment.
 
     Raises:
         ValueError: there is no such experiment.

@@ -4,9 +4,8 @@ A run's state is read with PyTorch's restricted unpickler, released weights are 
 JSON file of the same name beside them: nothing here can run code from a file.
 """
 
+import io
 import json
-import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +15,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from retinex.atomic_writing import write_atomically
 from retinex.experiments import EXPERIMENTS, Experiment
 from retinex.training.build import Network, build_network
 from retinex.training.networks import DecomNet, RetinexNet
 
 STATE_PARTS = (
-    *("settings", "phase", "epoch", "net", "averaged"),
-    *("optimizer", "schedule", "log", "random"),
-)
+    "settings", "phase", "epoch", "net", "averaged", "optimizer", "schedule", "log", "random",
+)  # fmt: skip
 """What a run's state can't do without."""
 Facts = dict[str, Any]
 """What is known of weights: experiment, arguments, what was held out, losses, perhaps a licence."""
@@ -33,20 +32,13 @@ class CheckpointError(ValueError):
     """A checkpoint can't be used as asked; the message says why."""
 
 
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file, then move it to `path`: never half a file there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".unfinished")
-    write(unfinished)
-    with unfinished.open("rb+") as file:  # Windows flushes only what may be written
-        os.fsync(file.fileno())
-    unfinished.replace(path)
-
-
 def save_state(path: Path, state: dict[str, Any], rng: np.random.Generator) -> None:
     """Write `state` and that of both random generators (PyTorch's and `rng`) to `path`."""
     random_state = {"torch": torch.get_rng_state(), "numpy": json.dumps(rng.bit_generator.state)}
-    write_atomically(path, lambda file: torch.save(state | {"random": random_state}, file))
+    file = io.BytesIO()  # into a path PyTorch writes itself, and full disks are no OSError there
+    torch.save(state | {"random": random_state}, file)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, file.getbuffer())
 
 
 def load_state(path: Path) -> dict[str, Any]:
@@ -82,10 +74,11 @@ def save_weights(path: Path, net: Network, facts: Facts) -> None:
     weights = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
     # Both decoders have the same shapes: only the name tells whose weights these are.
     metadata = {"experiment": str(facts["experiment"])}
-    content = save(weights, metadata)  # not save_file, whose files only their owner can read
-    write_atomically(path, lambda file: file.write_bytes(content))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Not save_file, whose files only their owner can read.
+    write_atomically(path, save(weights, metadata))
     text = json.dumps(facts, indent=2) + "\n"
-    write_atomically(path.with_suffix(".json"), lambda file: file.write_text(text))
+    write_atomically(path.with_suffix(".json"), text.encode())
 
 
 def load_weights(path: Path) -> tuple[Network, Experiment, Facts]:
@@ -106,6 +99,11 @@ def load_weights(path: Path) -> tuple[Network, Experiment, Facts]:
             f"known are {', '.join(EXPERIMENTS)}"
         )
     net = build_network(experiment)
+    if not trained_as:
+        raise CheckpointError(
+            f"{path} doesn't say what it is of: write it with metadata={{'experiment': "
+            f"{experiment.name!r}}}"
+        )
     if trained_as != experiment.name:
         raise CheckpointError(
             f"{path} holds weights of {trained_as}, {facts_path} says {experiment.name}"
@@ -133,15 +131,18 @@ def read_facts(path: Path) -> Facts:
     raise CheckpointError(f"{path} names no experiment; train.py writes it beside the weights")
 
 
-def load_weights_of(path: Path, experiment: str) -> tuple[Network, Facts]:
-    """Read released weights that must be of `experiment`: the network, as above, and its facts.
+def load_start(path: Path, experiment: Experiment) -> tuple[Network, Facts]:
+    """Read released weights to train on as `experiment`: the network, as above, and its facts.
 
     Raises:
-        CheckpointError: as `load_weights`, or they are those of another experiment.
+        CheckpointError: as `load_weights`, or they are of a network of other layers.
     """
     net, trained_as, facts = load_weights(path)
-    if trained_as.name != experiment:
-        raise CheckpointError(f"{path} holds weights of {trained_as.name}, not {experiment}")
+    if trained_as.layers != experiment.layers:
+        raise CheckpointError(
+            f"{path} holds weights of {trained_as.name}, whose layers aren't those of "
+            f"{experiment.name}"
+        )
     return net, facts
 
 

@@ -36,12 +36,13 @@ from onnxruntime.transformers.onnx_model import OnnxModel
 from torch import nn
 
 from retinex import __version__
+from retinex.atomic_writing import write_atomically
 from retinex.experiments import Experiment
 from retinex.photo import Pixels
 from retinex.stages import COMPUTED_STAGES
 from retinex.thumbnail import THUMBNAIL_SIZE
 from retinex.training.build import Network
-from retinex.training.checkpoints import Facts, write_atomically
+from retinex.training.checkpoints import Facts
 from retinex.training.networks import STRIDE
 from retinex.training.plus_network import PlusNet
 from retinex.training.portable import build_portable, run_portable
@@ -134,7 +135,7 @@ def export_onnx(
         model = to_half(model)
     onnx.helper.set_model_props(model, metadata(net, experiment, facts))
     onnx.checker.check_model(model, full_check=True)
-    write_atomically(path, lambda file: onnx.save(model, file))
+    write_atomically(path, model.SerializeToString())
 
 
 def metadata(net: Network, experiment: Experiment, facts: Facts) -> dict[str, str]:

@@ -8,7 +8,7 @@ from PIL import Image
 
 from retinex.photo import Pixels
 from retinex.thumbnail import make_thumbnail
-from retinex.training.checkpoints import CheckpointError, load_weights_of
+from retinex.training.checkpoints import CheckpointError, load_weights
 from retinex.training.networks import RetinexNet
 from retinex.training.pairs import Crops, to_batch
 from retinex.training.phases import Phase, phase_losses
@@ -27,7 +27,9 @@ class PairLosses:
             CheckpointError: they can't be used, are those of another experiment, or aren't of a
                 RetinexNet, which these losses are defined for.
         """
-        net, _ = load_weights_of(weights, experiment)
+        net, trained_as, _ = load_weights(weights)
+        if trained_as.name != experiment:
+            raise CheckpointError(f"{weights} holds weights of {trained_as.name}")
         if not isinstance(net, RetinexNet):
             raise CheckpointError(f"{experiment} has no Decom-Net and Enhance-Net")
         self._net = net

@@ -5,8 +5,8 @@ Folders it reads:
 - LOL: a folder with `our485/low` and `our485/high` (`eval15` beside it is for testing only and
   never read here);
 - the paper's synthetic pairs, or anyone's: a folder with `low` and `high`, of mixed sizes;
-- photos alone: any folder of normal photos, whose dark halves `retinex.low_light` makes anew at
-  every draw.
+- photos alone: any folder of normal photos, whose dark halves `retinex.training.low_light` makes
+  anew at every draw.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -30,7 +30,10 @@ from retinex.datasets import (
     read_photo,
     shorten,
 )
-from retinex.low_light import (
+from retinex.machine import usable_memory
+from retinex.photo import Pixels
+from retinex.thumbnail import THUMBNAIL_SIZE, make_thumbnail
+from retinex.training.low_light import (
     FULL_LIGHT,
     TINTS_ACROSS,
     Box,
@@ -41,9 +44,6 @@ from retinex.low_light import (
     random_tints,
     tint,
 )
-from retinex.machine import usable_memory
-from retinex.photo import Pixels
-from retinex.thumbnail import THUMBNAIL_SIZE, make_thumbnail
 
 SMALLEST_VIEW = 48
 """Side, in pixels, of the smallest part of a thumbnail that stands for the whole in training."""

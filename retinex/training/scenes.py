@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +10,6 @@ from PIL import Image
 
 from retinex.datasets import DatasetError, name_dataset
 from retinex.photo import Pixels
-from retinex.training.checkpoints import Facts
 from retinex.training.pairs import Pair
 
 SAME_SCENE_CORRELATION = 0.9
@@ -119,25 +117,3 @@ def names_of(pairs: Iterable[Pair], folders: Sequence[Path]) -> list[str]:
         folder = next(folder for folder in folders if folder in path.parents)
         names.append(f"{name_dataset(folder)}/{path.stem}")
     return sorted(names)
-
-
-def may_have_seen(facts: Facts, settings: dict[str, Any]) -> bool:
-    """Tell whether weights may have been trained on photos that a run holds out.
-
-    So they may if this is true of weights that they began with or are an average of.
-
-    Args:
-        facts: of the weights.
-        settings: the run's "held_out" and, for weights that don't say what was held out from them,
-            "val_share", "seed" and "pairs".
-    """
-    origins = [*facts.get("started_from", []), *facts.get("average_of", [])]
-    if any(may_have_seen(origin, settings) for origin in origins):
-        return True
-    before = facts.get("settings", {})
-    folders = [*before.get("data", []), *before.get("photos", [])]
-    shared = {name for name in settings["held_out"] if name.split("/")[0] in folders}
-    if "held_out" in before:
-        return not shared <= set(before["held_out"])
-    deciding = ("val_share", "seed", "pairs")
-    return bool(shared) and any(before.get(name) != settings[name] for name in deciding)

@@ -1,5 +1,6 @@
 """Learning-rate schedules, stepped once an epoch."""
 
+import math
 from enum import StrEnum
 
 from torch.optim import Optimizer
@@ -21,7 +22,7 @@ def build_schedule(schedule: Schedule, optimizer: Optimizer, epochs: int) -> LRS
     """Attach `schedule` to `optimizer` for a phase of `epochs` epochs."""
     match schedule:
         case Schedule.STEP:
-            return StepLR(optimizer, step_size=max(1, -(-epochs // 3)), gamma=0.3)
+            return StepLR(optimizer, step_size=math.ceil(epochs / 3), gamma=0.3)
         case Schedule.PLATEAU:
             return ReduceLROnPlateau(optimizer, patience=5, factor=0.5)
         case Schedule.COSINE:

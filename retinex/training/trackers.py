@@ -56,15 +56,15 @@ def start_tracker(
             case TrackerName.TENSORBOARD:
                 return TensorBoardTracker(folder / "tensorboard", done)
             case TrackerName.TRACKIO | TrackerName.WANDB:
-                return WandbTracker(name, name_of(run, folder), folder, settings)
+                return WandbTracker(name, name_of(run, folder, done), folder, settings)
     except ModuleNotFoundError as error:
         raise TrackerError(f'{error}; install {name} with pip install -e ".[track]"') from error
 
 
-def name_of(run: str, folder: Path) -> str:
-    """Name a run as no other is, and as it was named before if it was: the name is in `folder`."""
+def name_of(run: str, folder: Path, done: int) -> str:
+    """Name a run as no other is, and as it was named if it goes on: the name is in `folder`."""
     file = folder / "tracker_name"
-    if not file.exists():
+    if done == 0 or not file.exists():
         folder.mkdir(parents=True, exist_ok=True)
         file.write_text(f"{run}-{secrets.token_hex(4)}")
     return file.read_text()
