@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from statistics import fmean
 
+import huggingface_hub
 import onnxruntime
 import pytest
 from conftest import run_program
@@ -169,9 +170,16 @@ def test_scores_are_the_means_of_the_evaluation(experiment: str) -> None:
     row = f"| `{experiment}` | {psnr:.2f} | {ssim:.3f} | {corrected:.2f} |"
     assert row in CARD
     assert row in README.replace("**", "")
-    metrics = CARD.split(f"name: {experiment}\n")[1].split("- name:")[0]
-    assert f"value: {psnr:.2f}\n" in metrics
-    assert f"value: {ssim:.3f}\n" in metrics
+    assert f"name: PSNR of {experiment}, dB\n            value: {psnr:.2f}\n" in CARD
+    assert f"name: SSIM of {experiment}\n            value: {ssim:.3f}\n" in CARD
+
+
+def test_the_hub_reads_every_score() -> None:
+    """It knows one model a repository: more of them would be taken for results of the first."""
+    card = huggingface_hub.ModelCard(CARD)
+    scores = {result.metric_name: result.metric_value for result in card.data.eval_results}
+    assert len(scores) == 2 * len(EXPERIMENTS)
+    assert card.data.model_name == "Retinex networks for dark photos"
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
