@@ -231,7 +231,7 @@ def catch_up_after(page: Page, event: Event) -> Event:
 def score_after(page: Page, settings: Settings, event: Event) -> Event:
     """Compare the outputs with the reference that is wanted by then."""
     return event.then(
-        partial(score, page, settings),
+        partial(compare_with_chosen, page, settings),
         inputs=[page.wanted_reference, page.wanted, page.results],
         outputs=[*page.photo_parts, page.results],
         **WITHOUT_NETWORKS,
@@ -443,10 +443,10 @@ def readjust_others(page: Page, results: Results | None) -> Update:
     return unchanged(page)  # they are shown, or were deleted
 
 
-def score(
+def compare_with_chosen(
     page: Page, settings: Settings, path: str | None, wanted: Choice | None, results: Results | None
 ) -> Update:
-    """Compare the outputs with a reference, or no longer; not those of a former photo."""
+    """Compare the outputs with the reference chosen last, or no longer; not a former photo's."""
     if results is None or (wanted is not None and wanted.path != str(results.source)):
         return unchanged(page)
     if path == results.reference_source:

@@ -8,7 +8,7 @@
 
 __version__ = "0.1.0"
 
-from retinex.adjustments import Adjustments, adjust, denoise_reflectance
+from retinex.adjustments import Adjustments, adjust
 from retinex.device import Device, DeviceError
 from retinex.experiments import EXPERIMENTS, Experiment
 from retinex.inference import Enhancement, Enhancer, ModelError, enhance
@@ -28,7 +28,6 @@ __all__ = [
     "PhotoError",
     "Stage",
     "adjust",
-    "denoise_reflectance",
     "enhance",
     "open_photo",
     "save_photo",

@@ -26,6 +26,7 @@ from retinex.thumbnail import make_thumbnail
 from retinex.tiles import split_into_tiles
 
 MODELS_FOLDER = Path(__file__).parent.parent / "onnx_models"
+"""Also where the package is installed: pyproject.toml puts the folder beside it."""
 
 Progress = Callable[[int, int], None]
 """Called with the tiles done and the number of tiles; an exception it raises ends the run."""

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 import retinex
-from retinex import Adjustments, Device, Enhancement, Photo, Stage, adjust, denoise_reflectance
-from retinex.adjustments import BRIGHT, SHOULDER
+from retinex import Adjustments, Device, Enhancement, Photo, Stage, adjust
+from retinex.adjustments import BRIGHT, SHOULDER, denoise_reflectance
 from retinex.photo import BLOCK_ROWS, Pixels
 
 CAT = Path(__file__).parent.parent / "examples" / "cat.jpg"

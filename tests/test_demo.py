@@ -900,16 +900,20 @@ def test_a_reference_chosen_before_the_results_are_there_counts(
     last = run
     while last in followers:
         last = followers[last]._id
-    assert called[last] is demo_program.score
+    assert called[last] is demo_program.compare_with_chosen
     reference = str(tmp_path / "reference.png")
     Image.open(dark_photo).point(lambda value: min(255, 4 * value)).save(reference)
-    assert demo_program.score(page, settings, reference, None, None) == demo_program.unchanged(page)
+    assert demo_program.compare_with_chosen(
+        page, settings, reference, None, None
+    ) == demo_program.unchanged(page)
     view = View("join", (), Adjustments())
     results = demo_program.new_results(tmp_path, dark_photo, retinex.open_photo(dark_photo), view)
     demo_program.add_enhancements(results, [retinex.enhance(dark_photo, "join")])
 
-    update = demo_program.score(page, settings, reference, None, results)  # the run has ended
-    again = demo_program.score(page, settings, reference, None, results)
+    update = demo_program.compare_with_chosen(
+        page, settings, reference, None, results
+    )  # the run has ended
+    again = demo_program.compare_with_chosen(page, settings, reference, None, results)
 
     assert "PSNR" in update["facts-join"]
     assert again == demo_program.unchanged(page)

@@ -21,7 +21,7 @@ class LimitedTransport(safehttpx.AsyncSecureTransport):  # type: ignore[misc]
         """Answer `request` with a body that raises ValueError at `MOST_BYTES`."""
         request.headers["Accept-Encoding"] = "identity"
         response: httpx.Response = await super().handle_async_request(request)
-        # Who packs all the same is left packed: unpacked it may be a thousand times as long.
+        # A server that compresses all the same isn't unpacked: it may be a thousand times as long.
         response.headers.pop("Content-Encoding", None)
         assert isinstance(response.stream, httpx.AsyncByteStream)
         response.stream = LimitedBody(response.stream)

@@ -10,7 +10,7 @@ from retinex.photo import Photo, PhotoError, Pixels, open_photo
 
 
 def new_message(text: str, title: str) -> gr.Error:
-    """Make what is shown to the visitor, and not logged: that they erred is their business."""
+    """Make an error message for the visitor; it isn't logged."""
     return gr.Error(text, title=title, print_exception=False)
 
 
@@ -29,6 +29,7 @@ def new_photo_input(**options: Any) -> gr.Image:
             raise new_message("Upload it first, and send the path that you get.", "No photo")
         return payload.path
 
+    # Not in a class derived from gr.Image: gradio writes a file beside the source of each.
     photo.preprocess = hand_on  # type: ignore[method-assign,assignment]
     return photo
 

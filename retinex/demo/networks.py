@@ -102,6 +102,6 @@ def describe_device(settings: Settings, latest: Enhancement | None = None) -> st
     if latest is None and spaces is not None and settings.device is not Device.CPU:
         return "Runs on **ZeroGPU**, lent for each run"
     ran = latest or load_enhancer((DEFAULT_EXPERIMENT,), settings)
-    asked_for = "as asked for" if settings.device is not Device.AUTO else ""
+    asked_for = "as asked for" if ran.device is settings.device else ""
     reason = f" ({text})" if (text := ran.device_reason or asked_for) else ""
     return f"Runs on **{ran.device.label}**{reason}"
