@@ -142,7 +142,7 @@ def main() -> None:
             max_file_size=MOST_BYTES,
             state_session_capacity=MOST_SESSIONS,
             run_history=False,
-            ssr_mode=False,  # which Spaces render pages with; demo.js expects them to be whole
+            ssr_mode=False,  # Spaces turn it on; demo.js needs a page that the browser builds
             mcp_server=True,
             footer_links=["api", "gradio", "settings"],
         )

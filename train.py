@@ -178,13 +178,15 @@ def train(args: argparse.Namespace) -> None:
 
 def find_state(folder: Path, resume: bool) -> dict[str, Any] | None:
     """Read the state to resume from; None for a run that begins."""
-    state = folder / STATE_FILE
-    if resume and state.exists():
+    state, log = folder / STATE_FILE, folder / LOG_FILE
+    if not state.exists() and log.exists() and len(log.read_text().splitlines()) > 1:
+        raise CheckpointError(f"{folder} holds a run without its {STATE_FILE}: change --out")
+    if not resume and (state.exists() or log.exists()):
+        raise CheckpointError(f"{folder} holds a run: continue it with --resume or change --out")
+    if state.exists():
         return load_state(state)
     if resume:
         print(f"nothing to resume in {folder}: beginning anew")
-    elif state.exists() or (folder / LOG_FILE).exists():
-        raise CheckpointError(f"{folder} holds a run: continue it with --resume or change --out")
     return None
 
 

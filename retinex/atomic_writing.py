@@ -14,7 +14,7 @@ def write_atomically(path: Path, content: bytes | memoryview, durable: bool = Tr
     """Write a file beside `path`, then move it there; what is there stays until then.
 
     Args:
-        durable: wait for the disk, so that it is so after a power failure, too.
+        durable: wait for the disk, so that the new file survives a power failure.
 
     Raises:
         OSError: it can't be written; nothing is left behind.

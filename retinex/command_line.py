@@ -75,8 +75,7 @@ def run_evaluate(args: argparse.Namespace) -> int:
 
     pairs = match_stems(args.folder, LOL_TEST_FOLDER)
     enhancers = evaluation.open_enhancers(args.experiment, args.device, args.models)
-    measures, missing = evaluation.choose_measures(enhancers, args.checkpoints)
-    notes = [*dict.fromkeys(map(describe_device, enhancers)), *missing]
+    measures, notes = evaluation.choose_measures(enhancers, args.checkpoints)
     notes += evaluation.warn_of_training_pairs(enhancers, pairs)
     out = args.out or choose_evaluation_folder(
         args.folder, args.models, args.experiment, args.denoise
@@ -91,6 +90,8 @@ def run_evaluate(args: argparse.Namespace) -> int:
             sheet.parent.mkdir(parents=True, exist_ok=True)
             evaluation.draw_sheet(result).save(sheet)
     finally:  # a pair that can't be read doesn't cost the scores of those before it
+        # By now a device may have failed, and another taken over.
+        notes = [*dict.fromkeys(map(describe_device, enhancers)), *notes]
         done = len(scores) // len(enhancers)
         scores = scores[: done * len(enhancers)]  # means are of the same pairs for all experiments
         heading = describe_evaluation(args.folder, done, len(pairs), args.denoise)
@@ -244,8 +245,8 @@ def _add_evaluate(commands: Commands) -> None:
     parser.add_argument(
         "--out",
         type=_parse_path,
-        help="folder to write to (default evaluation/<name of FOLDER>, in MODELS if --models is "
-        "given; in it names of experiments that are, and denoised_<D> with --denoise D)",
+        help="folder to write to (default evaluation/<name of FOLDER>, in MODELS if --models "
+        "names another folder; in it experiments that are named, and denoised_<D> with --denoise)",
     )
     _add_share(
         parser,

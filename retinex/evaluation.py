@@ -125,7 +125,7 @@ def warn_of_training_pairs(
 
     Datasets are known by their names, and LOL's test pairs are never trained on.
     """
-    folder = pairs[0][0].parent.parent
+    folder = pairs[0][0].parent.parent.resolve()
     if folder.name == LOL_TEST_FOLDER:
         return []
     names = [f"{name_dataset(folder)}/{low.stem}" for low, _ in pairs]

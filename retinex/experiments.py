@@ -59,9 +59,10 @@ class Experiment:
         return self.mode if self.mode is Mode.SPLIT else self.name
 
     @property
-    def layers(self) -> tuple[bool, Upsampling, bool]:
+    def layers(self) -> tuple[str, Upsampling, bool]:
         """Equal for experiments whose networks differ in their weights alone."""
-        return self.mode is Mode.PLUS, self.upsampling, self.ignore_enhance
+        network = "RetinexNet" if self.mode in (Mode.SPLIT, Mode.JOIN) else self.mode
+        return network, self.upsampling, self.ignore_enhance
 
 
 EXPERIMENTS: dict[str, Experiment] = {

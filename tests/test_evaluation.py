@@ -516,13 +516,18 @@ def test_the_training_pairs_of_lol_are_not_evaluated(
 
 
 def test_pairs_that_were_trained_on_are_told(
-    pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    pairs: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """The released networks say that they were trained on a dataset called lol."""
     shutil.copytree(pairs / "eval15", tmp_path / "lol")
     quickly = ["--experiment", "join", "--device", "cpu", "--checkpoints", "none"]
     note = f"join may have been trained on {len(STEMS)} of these {len(STEMS)} pairs"
-    for folder, told in ((tmp_path / "lol", True), (pairs, False)):
+    shutil.copytree(pairs / "eval15", tmp_path / "whole" / "lol" / "eval15")
+    monkeypatch.chdir(tmp_path / "whole" / "lol" / "eval15")
+    for folder, told in ((tmp_path / "lol", True), (pairs, False), (Path(), False)):
         out = tmp_path / "results" / folder.name
         main(["evaluate", str(folder), *quickly, "--out", str(out)])
         assert (note in capsys.readouterr().out) is told

@@ -419,17 +419,27 @@ def test_a_finished_run_is_not_overwritten(trained: Path) -> None:
     assert (trained / "join" / "join.safetensors").read_bytes() == weights
 
 
-def test_a_run_without_its_state_is_not_overwritten(
-    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_run_without_its_state_is_not_overwritten(trained: Path, tmp_path: Path) -> None:
     shutil.copytree(trained / "join", tmp_path / "join")
     (tmp_path / "join" / "last.pt").unlink()
     log = (tmp_path / "join" / "log.csv").read_bytes()
+    for resume in ([], ["--resume"]):
+        with pytest.raises(SystemExit, match="without its last"):
+            train(trained.parent, *STUDY["join"], *TINY, *resume, "--out", tmp_path)
+    assert (tmp_path / "join" / "log.csv").read_bytes() == log
+
+
+def test_a_folder_that_another_run_has_just_taken(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its log is there from the start, its state once an epoch is done."""
     arguments = (*STUDY["join"], *TINY, "--out", tmp_path)
+    (tmp_path / "join").mkdir()
+    header = (trained / "join" / "log.csv").read_text().splitlines()[0]
+    (tmp_path / "join" / "log.csv").write_text(header + "\n")
 
     with pytest.raises(SystemExit, match="--resume"):
         train(trained.parent, *arguments)
-    assert (tmp_path / "join" / "log.csv").read_bytes() == log
 
     train(trained.parent, *arguments, "--resume")
     assert "nothing to resume" in capsys.readouterr().out

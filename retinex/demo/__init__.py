@@ -1,7 +1,7 @@
 """What only the demo needs; `demo.py` says in which order to read it.
 
-Importing this imports gradio, seconds faster than usual: modules in here need nothing else for
-that than to `import gradio` themselves.
+Importing this package imports gradio, seconds faster than usual; its modules can then simply
+`import gradio`.
 """
 
 import gc

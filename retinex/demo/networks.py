@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -29,13 +30,18 @@ ONE_AT_A_TIME: dict[str, Any] = {"concurrency_id": "networks", "concurrency_limi
 """For events that run networks: each uses all cores."""
 
 
+def borrows_gpu(settings: Settings) -> bool:
+    """Tell whether runs are to borrow ZeroGPU's GPU."""
+    return spaces is not None and settings.device in (Device.AUTO, Device.CUDA)
+
+
 @cache
 def load_enhancer(experiments: tuple[str, ...], settings: Settings) -> CombinedEnhancer:
-    """Load the networks of a run once for all visitors; on ZeroGPU for the CPU.
+    """Load the networks of a run once for all visitors; for the CPU where runs borrow a GPU.
 
     A process that has touched CUDA can't be forked into those that ZeroGPU lends its GPU to.
     """
-    device = settings.device if spaces is None else Device.CPU
+    device = Device.CPU if borrows_gpu(settings) else settings.device
     return CombinedEnhancer(experiments, device, settings.models)
 
 
@@ -49,10 +55,15 @@ def run_networks(
 
     Raises: what `progress` raises, and what gradio shows to the visitor.
     """
-    if spaces is not None and settings.device is not Device.CPU:
-        return _run_on_zero_gpu(experiments, photo, settings)
-    with failures_shown():
-        return load_enhancer(experiments, settings).enhance(photo, progress)
+    if not borrows_gpu(settings):
+        with failures_shown():
+            return load_enhancer(experiments, settings).enhance(photo, progress)
+    borrowed = _run_on_zero_gpu(experiments, photo, settings)
+    if not isinstance(borrowed, str):
+        return borrowed
+    with failures_shown():  # not within the time that the GPU was lent for
+        enhancements = load_enhancer(experiments, settings).enhance(photo, progress)
+    return [replace(enhancement, device_reason=borrowed) for enhancement in enhancements]
 
 
 @contextmanager
@@ -69,21 +80,21 @@ def failures_shown() -> Iterator[None]:
         raise gr.Error(text, title="No room") from error
 
 
-def _load_and_run(
+def _run_on_cuda(
     experiments: tuple[str, ...], photo: Photo, settings: Settings
-) -> list[Enhancement]:
-    """Load and run experiments, knowing nothing of what was loaded before.
+) -> list[Enhancement] | str:
+    """Load and run experiments on CUDA; return why not if it doesn't work and needn't.
 
     ZeroGPU lends its GPU to a process that is forked for one call, and only there it can be found.
     """
     why_not_cuda.cache_clear()
     with failures_shown():  # here: of other errors the page would be told the kind alone
-        try:  # not `auto`, whose comparison with the CPU would take of what the visitor may use
+        try:
             return CombinedEnhancer(experiments, Device.CUDA, settings.models).enhance(photo)
-        except DeviceError:
+        except DeviceError as error:
             if settings.device is Device.CUDA:
                 raise
-        return CombinedEnhancer(experiments, settings.device, settings.models).enhance(photo)
+            return error.reason
 
 
 def _seconds_to_borrow(experiments: tuple[str, ...], photo: Photo, settings: Settings) -> int:
@@ -93,13 +104,13 @@ def _seconds_to_borrow(experiments: tuple[str, ...], photo: Photo, settings: Set
 
 # ZeroGPU wants to see this before the page is served.
 _run_on_zero_gpu = (
-    _load_and_run if spaces is None else spaces.GPU(duration=_seconds_to_borrow)(_load_and_run)
+    _run_on_cuda if spaces is None else spaces.GPU(duration=_seconds_to_borrow)(_run_on_cuda)
 )
 
 
 def describe_device(settings: Settings, latest: Enhancement | None = None) -> str:
     """Say what the networks run on, as the `latest` enhancement did, and why on nothing faster."""
-    if latest is None and spaces is not None and settings.device is not Device.CPU:
+    if latest is None and borrows_gpu(settings):
         return "Runs on **ZeroGPU**, lent for each run"
     ran = latest or load_enhancer((DEFAULT_EXPERIMENT,), settings)
     asked_for = "as asked for" if ran.device is settings.device else ""
