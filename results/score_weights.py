@@ -45,7 +45,6 @@ def main() -> None:
 
 def score_files(files: list[Path], dataset: Path) -> None:
     """Print a line for each file."""
-    photos = load_photos()
     pairs = load_pairs([dataset])
     _, held_out = split_by_scene(pairs, VAL_SHARE, SEED)
     settings = {
@@ -56,6 +55,7 @@ def score_files(files: list[Path], dataset: Path) -> None:
     for path in files:
         nets[path], _, facts = load_weights(path)
         check_held_out(path, facts, name_dataset(dataset), settings)
+    photos = load_photos()
     shares = " ".join(f"{share:7.0%}" for share in SHARES_OF_LIGHT)
     print(f"{len(held_out)} photos held out: PSNR, with the mean, SSIM |{shares}")
     for path, net in nets.items():
