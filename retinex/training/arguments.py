@@ -48,25 +48,23 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Declare the command line; the short names are the study's, as are some of the long ones."""
+    """Declare the command line; short names, `rel_lr` and `ignore_ienhance` are the study's."""
     parser = argparse.ArgumentParser(
         description="Train one of the experiments.",
         epilog=HELP_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add = parser.add_argument
-    switch: dict[str, Any] = {"type": parse_bool, "nargs": "?", "const": True, "default": False}
-    folders: dict[str, Any] = {"type": Path, "nargs": "+", "action": "extend", "metavar": "FOLDER"}
+    add_experiment(parser.add_argument_group("the experiment"))
+    add_run(parser.add_argument_group("the run"))
+    add_data(parser.add_argument_group("the photos"))
+    add_optimization(parser.add_argument_group("how it is trained"))
+    return parser
 
-    add("-e", "--n_epochs", type=int, default=20, help="epochs of each phase (default 20)")
-    add(
-        "-dlr",
-        "--decom_lr",
-        type=float,
-        default=None,
-        help="learning rate of Decom-Net or PlusNet (default 0.001)",
-    )
-    add("-rlr", "--rel_lr", type=float, default=None, help="that of Enhance-Net (default 0.001)")
+
+def add_experiment(group: "argparse._ArgumentGroup") -> None:
+    """Add what names the experiment."""
+    add = group.add_argument
+    switch: dict[str, Any] = {"type": parse_bool, "nargs": "?", "const": True, "default": False}
     add(
         "-m",
         "--mode",
@@ -77,6 +75,13 @@ def build_parser() -> argparse.ArgumentParser:
         "plus: the project's own network",
     )
     add("-i", "--ignore_ienhance", **switch, help="with join: no Enhance-Net, output = R")
+    add("-t", "--transposed", **switch, help="with split: transposed convolutions")
+
+
+def add_run(group: "argparse._ArgumentGroup") -> None:
+    """Add where a run begins, what it writes, and how it goes on."""
+    add = group.add_argument
+    add("-e", "--n_epochs", type=int, default=20, help="epochs of each phase (default 20)")
     add(
         "-s",
         "--s_epochs",
@@ -84,11 +89,39 @@ def build_parser() -> argparse.ArgumentParser:
         default=10,
         help="store weights and pictures every s epochs (default 10)",
     )
-    add("-t", "--transposed", **switch, help="with split: transposed convolutions")
+    add(
+        "--out",
+        type=Path,
+        default=Path("runs"),
+        help="the run goes into OUT/<experiment> (default runs)",
+    )
+    add(
+        "--resume",
+        action="store_true",
+        help="continue the run in OUT, if there is one; its other arguments must be as they were",
+    )
+    add("--start", type=Path, help="train on from these .safetensors instead of from scratch")
+    add("--decom", type=Path, help="with split: reuse the Decom-Net of these .safetensors")
+    add(
+        "--tracker",
+        type=TrackerName,
+        choices=list(TrackerName),
+        default=TrackerName.NONE,
+        help="record losses and pictures there as well (default none)",
+    )
 
+
+def add_data(group: "argparse._ArgumentGroup") -> None:
+    """Add what is trained and validated on."""
+    add = group.add_argument
+    folders: dict[str, Any] = {
+        "type": Path, "nargs": "+", "action": "extend", "metavar": "FOLDER",
+    }  # fmt: skip
+    share: dict[str, Any] = {"type": float, "default": 0.0, "metavar": "SHARE"}
     add("--data", **folders, default=None, help="pairs (default data/lol unless --photos is given)")
     add("--photos", **folders, default=[], help="normal photos alone, darkened at random")
-    share: dict[str, Any] = {"type": float, "default": 0.0, "metavar": "SHARE"}
+    add("--val_share", type=float, default=0.05, help="of scenes held out (default 0.05; 0: none)")
+    add("--crop", type=int, default=96, help="side of the random crops in pixels (default 96)")
     add(
         "--synthetic",
         **share,
@@ -101,17 +134,19 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--shuffled", **share, help="of pairs whose colour channels change places (default 0)")
     add("--mixed", **share, help="of batches whose pairs are blended with one another (default 0)")
-    add("--val_share", type=float, default=0.05, help="of scenes held out (default 0.05; 0: none)")
+
+
+def add_optimization(group: "argparse._ArgumentGroup") -> None:
+    """Add how the loss is weighed and made smaller."""
+    add = group.add_argument
     add(
-        "--out",
-        type=Path,
-        default=Path("runs"),
-        help="the run goes into OUT/<experiment> (default runs)",
+        "-dlr",
+        "--decom_lr",
+        type=float,
+        default=None,
+        help="learning rate of Decom-Net or PlusNet (default 0.001)",
     )
-    add("--decom", type=Path, help="with split: reuse the Decom-Net of these .safetensors")
-    add("--start", type=Path, help="train on from these .safetensors instead of from scratch")
-    add("--crop", type=int, default=96, help="side of the random crops in pixels (default 96)")
-    add("--batch_size", type=int, default=16, help="pairs a step (default 16)")
+    add("-rlr", "--rel_lr", type=float, default=None, help="that of Enhance-Net (default 0.001)")
     add(
         "--scheduler",
         type=Schedule,
@@ -120,6 +155,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="how learning rates fall. step: times 0.3 after each third of the epochs (default); "
         "plateau: to half when the validation loss hasn't fallen for a while; cosine: smoothly",
     )
+    add("--batch_size", type=int, default=16, help="pairs a step (default 16)")
     add(
         "--average",
         type=float,
@@ -138,20 +174,6 @@ def build_parser() -> argparse.ArgumentParser:
         default=Precision.AUTO,
         help="number format (default auto: bf16 where the hardware is faster in it)",
     )
-    add(
-        "--resume",
-        action="store_true",
-        help="continue the run in OUT, if there is one; its other arguments must be as they were",
-    )
-    add(
-        "--tracker",
-        type=TrackerName,
-        choices=list(TrackerName),
-        default=TrackerName.NONE,
-        help="record losses and pictures there as well (default none)",
-    )
-
-    return parser
 
 
 def check_arguments(args: argparse.Namespace) -> None:
