@@ -194,12 +194,7 @@ def start_run(args: argparse.Namespace, saved: dict[str, Any] | None) -> Run:
     """Load the pairs and the network: a new one, or where `saved` left it."""
     experiment: Experiment = args.experiment
     folder: Path = args.out / experiment.name
-    pairs = load_pairs(args.data, args.photos)
-    check_crop(pairs, args.crop)
-    training, validation = split_by_scene(pairs, args.val_share, args.seed)
-    warn_of_large_share(validation, pairs, args.val_share)
-    if args.exchanged:
-        training = find_others(training)
+    training, validation = split_pairs(args)
     device = training_device()
     wanted: Precision = args.precision
     if saved is not None and wanted is Precision.AUTO:  # timing may choose another one now
@@ -207,7 +202,7 @@ def start_run(args: argparse.Namespace, saved: dict[str, Any] | None) -> Run:
     precision = resolve_precision(wanted, device)
     settings = settings_of(args) | {
         "precision": str(precision),
-        "pairs": len(pairs),
+        "pairs": len(training) + len(validation),
         "held_out": names_of(validation, [*args.data, *args.photos]),
     }
     torch.manual_seed(args.seed)
@@ -246,13 +241,17 @@ def start_run(args: argparse.Namespace, saved: dict[str, Any] | None) -> Run:
     return run
 
 
-def warn_of_large_share(validation: list[Pair], pairs: list[Pair], share: float) -> None:
-    """Tell if far more photos are held out than were asked for, as scenes differ in size."""
-    if len(validation) > max(3 * share * len(pairs), 1):
+def split_pairs(args: argparse.Namespace) -> tuple[list[Pair], list[Pair]]:
+    """Load the pairs: those to train on, and those held out."""
+    pairs = load_pairs(args.data, args.photos)
+    check_crop(pairs, args.crop)
+    training, validation = split_by_scene(pairs, args.val_share, args.seed)
+    if len(validation) > max(3 * args.val_share * len(pairs), 1):
         print(
             f"warning: {len(validation)} of {len(pairs)} pairs are held out, as they count as "
             "one scene or a few; another --seed chooses others, --val_share 0 holds out none"
         )
+    return find_others(training) if args.exchanged else training, validation
 
 
 def check_settings(folder: Path, settings: dict[str, Any], before: dict[str, Any]) -> None:
