@@ -23,14 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from retinex import (
-    EXPERIMENTS,
-    Adjustments,
-    DeviceError,
-    ModelError,
-    Stage,
-    open_photo,
-)
+from retinex import EXPERIMENTS, Adjustments, DeviceError, ModelError, Stage, open_photo
 from retinex.demo import gr, gradio_mcp, without_servers
 from retinex.demo.captions import describe_results, describe_running, name_titles
 from retinex.demo.deletion import SECONDS_RESULTS_ARE_KEPT, keep_deleting_old_files

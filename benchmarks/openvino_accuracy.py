@@ -19,12 +19,7 @@ from measuring import time_in_turns
 from tqdm import tqdm
 
 from retinex.datasets import LOL_TEST_FOLDER, match_stems
-from retinex.device import (
-    Device,
-    open_model,
-    require_all_inputs,
-    why_not_openvino,
-)
+from retinex.device import Device, open_model, require_all_inputs, why_not_openvino
 from retinex.experiments import EXPERIMENTS
 from retinex.inference import MODELS_FOLDER
 from retinex.machine import usable_cores

@@ -15,13 +15,7 @@ from PIL import Image
 
 from retinex.adjustments import Adjustments, adjust
 from retinex.contact_sheet import draw_contact_sheet
-from retinex.datasets import (
-    LOL_TEST_FOLDER,
-    DatasetError,
-    may_have_seen,
-    name_dataset,
-    read_pair,
-)
+from retinex.datasets import LOL_TEST_FOLDER, DatasetError, may_have_seen, name_dataset, read_pair
 from retinex.experiments import EXPERIMENTS
 from retinex.inference import Enhancement, Enhancer, ModelError
 from retinex.metrics import SSIM_WINDOW, WHITE, measure_flat_noise, psnr, psnr_gt_mean, ssim

@@ -10,13 +10,7 @@ from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import (
-    ExifTags,
-    Image,
-    ImageCms,
-    PngImagePlugin,
-    UnidentifiedImageError,
-)
+from PIL import ExifTags, Image, ImageCms, PngImagePlugin, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
 from retinex.atomic_writing import write_atomically

@@ -8,10 +8,7 @@ from typing import Any
 import gradio as gr
 
 from retinex.demo.inputs import new_photo_input, open_reference, open_upload
-from retinex.demo.networks import (
-    ONE_AT_A_TIME,
-    run_networks,
-)
+from retinex.demo.networks import ONE_AT_A_TIME, run_networks
 from retinex.demo.results import compare_with_reference, save_stages
 from retinex.demo.settings import Settings
 from retinex.experiments import DEFAULT_EXPERIMENT, EXPERIMENTS, GROUPS

@@ -12,12 +12,7 @@ import gradio as gr
 from retinex.demo.settings import Settings
 from retinex.device import Device, DeviceError, why_not_cuda
 from retinex.experiments import DEFAULT_EXPERIMENT
-from retinex.inference import (
-    CombinedEnhancer,
-    Enhancement,
-    ModelError,
-    Progress,
-)
+from retinex.inference import CombinedEnhancer, Enhancement, ModelError, Progress
 from retinex.machine import FULL_DISK
 from retinex.photo import Photo
 
