@@ -53,7 +53,7 @@ settings choose another --out, or add --overwrite, which begins with the first p
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit code: 0, or 1 if a photo failed."""
+    """Run the command line; return the exit code: 0, or 1 if a photo failed or there is none."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors="replace")  # Windows can't write every letter into a file
@@ -99,8 +99,8 @@ def run_evaluate(args: argparse.Namespace) -> int:
             report = evaluation_report.write(scores, heading, notes, out, done == len(pairs))
             if done < len(pairs):
                 print(f"What is done so far: {report}", file=sys.stderr)
-    print(f"{heading}\n\n{evaluation_report.mean_table(scores)}")
-    print(*notes, f"Every image: {report}", sep="\n")
+    print(f"{heading}\n\n{evaluation_report.mean_table(scores, evaluation_report.HEADLINES)}")
+    print(*notes, f"More numbers, and every image: {report}", sep="\n")
     return 0
 
 
@@ -132,7 +132,7 @@ def run_enhance(args: argparse.Namespace) -> int:
     waiting = [job for job in jobs if args.overwrite or not job.is_done()]
     if not waiting:
         print(summarise(batch, 0, len(jobs), 0, args.out))
-        return 0
+        return 0 if batch.jobs else 1  # no photos at all are likely a mistake
     adjustments = Adjustments(
         strength=args.strength,
         highlight_protection=args.highlights,
@@ -188,7 +188,10 @@ def summarise(batch: Batch, enhanced: int, skipped: int, left: int, out: Path) -
     """Say what became of all files; `left` is the number that a stopped run didn't come to."""
     parts = [f"{enhanced} enhanced into {out}"]
     if skipped:
-        parts.append(f"{skipped} skipped, their output exists (--overwrite makes it anew)")
+        parts.append(
+            f"{skipped} skipped, as their output exists, whatever settings made it "
+            "(--overwrite makes it anew)"
+        )
     if left:
         parts.append(f"{left} left for another run")
     if batch.left_alone:

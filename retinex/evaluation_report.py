@@ -1,7 +1,7 @@
 """An evaluation in writing: results.csv with every image, results.md and the terminal's table."""
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +33,8 @@ COLUMNS = {
     "seconds_per_megapixel": Column("s/megapixel", 2),
 }
 """All numbers, in the order of the tables."""
+HEADLINES = {"psnr", "ssim", "psnr_gt_mean", "lpips", "seconds_per_megapixel"}
+"""What fits into a terminal."""
 OPTIONAL_COLUMNS = {"lpips"}
 """Left out where no image has the number; the others stay empty then."""
 
@@ -95,9 +97,9 @@ def write_csv(scores: Sequence[ImageScores], path: Path) -> None:
                 writer.writerow([s.experiment, s.image, *numbers])
 
 
-def mean_table(scores: Sequence[ImageScores]) -> str:
+def mean_table(scores: Sequence[ImageScores], wanted: Collection[str] = tuple(COLUMNS)) -> str:
     """Draw the means, one line per experiment, as a Markdown table that is readable as text."""
-    columns = columns_of(scores)
+    columns = [name for name in columns_of(scores) if name in wanted]
     rows = {name: mean_values(group) for name, group in by_experiment(scores).items()}
     return _draw_table("experiment", columns, rows)
 

@@ -233,12 +233,14 @@ class CombinedEnhancer:
 
 def _find_model(experiments: Sequence[str], models: Path) -> tuple[Path | bytes, list[list[str]]]:
     """Return the model of these experiments and, of each, what its stages are called in it."""
+    for name in experiments:
+        if name not in EXPERIMENTS:
+            raise ModelError(f"no experiment is called {name}; there are {', '.join(EXPERIMENTS)}")
     files = [models / f"{experiment}.onnx" for experiment in experiments]
     for file in files:
         if not file.is_file():
             raise ModelError(
-                f"there is no {file}; experiments are {', '.join(EXPERIMENTS)}; "
-                "`python export_onnx.py` makes their files"
+                f"there is no {file}; `python export_onnx.py` makes the experiments' files"
             )
     if len(files) == 1:
         return files[0], [list(COMPUTED_STAGES)]

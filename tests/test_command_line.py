@@ -347,6 +347,17 @@ def test_sigterm_is_as_before_after_the_command(tmp_path: Path) -> None:
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+def test_a_folder_without_photos_is_no_success(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "night").mkdir()
+    assert enhance(tmp_path / "night", "--out", tmp_path / "bright") == 1
+    assert "no photos found" in capsys.readouterr().out
+
+    write(tmp_path / "night" / "a.png")  # one that isn't in this machine's share
+    assert enhance(tmp_path / "night", "--out", tmp_path / "bright", "--shard", "2/2") == 0
+
+
 @pytest.mark.parametrize("count", [1, 2, 3, 9])
 def test_shards_have_every_photo_once(tmp_path: Path, count: int) -> None:
     names = {f"{folder}/{k}.png" for folder in "ab" for k in range(4)}
