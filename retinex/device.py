@@ -67,7 +67,7 @@ class Device(StrEnum):
         return "OpenVINO" if self is Device.OPENVINO else self.upper()
 
 
-TRIED_SIZE = {Device.CUDA: (512, 768), Device.OPENVINO: (128, 192)}
+TRIED_SIZE = {Device.CUDA: (256, 384), Device.OPENVINO: (128, 192)}
 """Height and width of what a device must compute sooner than the CPU. Smaller pictures take a GPU
 no less time, as starting its kernels is what they wait for."""
 
@@ -174,7 +174,7 @@ def _compare_runs(
 
 def _draw_ramp(height: int, width: int) -> Pixels:
     """Draw a picture, (height, width, 3), from black to gray."""
-    grays = np.linspace(0, 191, width).astype(np.uint8)
+    grays = np.rint(np.linspace(0, 191, width)).astype(np.uint8)
     return np.broadcast_to(grays[:, None], (height, width, 3)).copy()
 
 

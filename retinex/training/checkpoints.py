@@ -37,7 +37,6 @@ def save_state(path: Path, state: dict[str, Any], rng: np.random.Generator) -> N
     random_state = {"torch": torch.get_rng_state(), "numpy": json.dumps(rng.bit_generator.state)}
     file = io.BytesIO()  # into a path PyTorch writes itself, and full disks are no OSError there
     torch.save(state | {"random": random_state}, file)
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, file.getbuffer())
 
 
