@@ -105,7 +105,7 @@ def checked_images() -> Iterator[Pixels]:
 
 def largest_difference(net: Network, file: Path) -> int:
     """Compare `file` in onnxruntime with `net` in PyTorch on images of several kinds."""
-    session = open_model(file, Device.CPU).session
+    session = open_model(file, Device.CPU).network.session
     largest = 0
     for image in checked_images():
         pairs = zip(session.run(None, {"image": image}), run_in_torch(net, image), strict=True)

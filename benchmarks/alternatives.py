@@ -23,7 +23,7 @@ from retinex.experiments import DEFAULT_EXPERIMENT
 from retinex.inference import MODELS_FOLDER
 from retinex.machine import usable_cores
 from retinex.metrics import psnr
-from retinex.onnx_session import session_options
+from retinex.onnx_network import session_options
 from retinex.photo import Pixels, open_photo
 
 EXAMPLES = Path(__file__).parent.parent / "examples"

@@ -10,7 +10,6 @@ itself, from bf16.
 
 import argparse
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,15 +18,15 @@ from measuring import time_in_turns
 from tqdm import tqdm
 
 from retinex.datasets import LOL_TEST_FOLDER, match_stems
-from retinex.device import Device, open_model, require_all_inputs, why_not_openvino
+from retinex.device import Device, open_model, why_not_openvino
 from retinex.experiments import EXPERIMENTS
 from retinex.inference import MODELS_FOLDER
 from retinex.machine import usable_cores
 from retinex.metrics import psnr
-from retinex.onnx_session import run_whole
+from retinex.openvino_parts import take_apart
 from retinex.photo import Pixels, open_photo
 from retinex.stages import COMPUTED_STAGES
-from retinex.thumbnail import make_thumbnail
+from retinex.thumbnail import DESCRIPTION, make_thumbnail
 
 Runner = Callable[[Pixels], list[Pixels]]
 """Computes the stages of a photo, (h, w, 3) uint8: each (1, h, w, channels)."""
@@ -57,25 +56,25 @@ def main() -> None:
 
 def open_as_usual(file: Path) -> Runner:
     """Open an ONNX file as the package does."""
-    return partial(run_whole, open_model(file, Device.CPU).session)
+    return open_model(file, Device.CPU).network.run_whole
 
 
 def open_in_openvino(file: Path, float32: bool) -> Runner:
     """Open an ONNX file in OpenVINO, if it can be as a provider of onnxruntime."""
     if not (float32 or why_not_openvino()):
-        return partial(run_whole, open_model(file, Device.OPENVINO).session)
+        return open_model(file, Device.OPENVINO).network.run_whole
     options = {"INFERENCE_NUM_THREADS": usable_cores()}
     if float32:
         options["INFERENCE_PRECISION_HINT"] = "f32"
     core = openvino.Core()
-    model = core.compile_model(core.read_model(require_all_inputs(file)), "CPU", options)
-    request = model.create_infer_request()
-    sees_thumbnail = len(model.inputs) == 2
+    describer, pixels = take_apart(file)
+    request = core.compile_model(core.read_model(pixels), "CPU", options).create_infer_request()
 
     def run(photo: Pixels) -> list[Pixels]:
         inputs = {"image": photo[None]}
-        if sees_thumbnail:
-            inputs["thumbnail"] = make_thumbnail(photo)[None]
+        if describer is not None:
+            seen = inputs | {"thumbnail": make_thumbnail(photo)[None]}
+            inputs |= dict(zip(DESCRIPTION, describer.run(DESCRIPTION, seen), strict=True))
         return list(request.infer(inputs).values())
 
     return run

@@ -27,7 +27,6 @@ from retinex.device import open_model
 from retinex.experiments import EXPERIMENTS
 from retinex.inference import MODELS_FOLDER
 from retinex.machine import usable_cores
-from retinex.onnx_session import run_whole
 from retinex.photo import Pixels
 from retinex.training.precision import cpu_has_bf16
 
@@ -147,10 +146,10 @@ def time_devices(experiment: str, image: Pixels, turns: int) -> dict[Device, flo
     seconds = {}
     for device in (Device.CPU, Device.OPENVINO):
         try:
-            session = open_model(MODELS_FOLDER / f"{experiment}.onnx", device).session
+            network = open_model(MODELS_FOLDER / f"{experiment}.onnx", device).network
         except DeviceError:
             continue
-        seconds[device] = fastest(lambda session=session: run_whole(session, image[0]), turns)
+        seconds[device] = fastest(lambda network=network: network.run_whole(image[0]), turns)
     return seconds
 
 

@@ -22,7 +22,7 @@ import numpy as np
 import onnxruntime
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidGraph, InvalidProtobuf, NoModel
 
-from retinex.onnx_session import check_not_black, new_session, run_whole, session_options
+from retinex.onnx_network import OnnxNetwork, check_not_black, new_session, session_options
 from retinex.photo import Pixels
 
 CUDA_PROVIDER = "CUDAExecutionProvider"
@@ -102,13 +102,13 @@ class OpenedModel:
     """An ONNX file ready to run.
 
     Attributes:
-        session: the onnxruntime session.
+        network: the networks in it.
         device: where it really runs.
         reason: why nothing faster was chosen, for people; empty if there is nothing or if `device`
             was asked for.
     """
 
-    session: onnxruntime.InferenceSession
+    network: OnnxNetwork
     device: Device
     reason: str = ""
 
@@ -126,7 +126,7 @@ def open_model(model: Path | bytes, device: Device) -> OpenedModel:
             case Device.OPENVINO:
                 return OpenedModel(_open_on_openvino(model), device)
             case Device.CPU:
-                return OpenedModel(new_session(model, [CPU_PROVIDER]), device)
+                return OpenedModel(OnnxNetwork(new_session(model, [CPU_PROVIDER])), device)
             case Device.AUTO:
                 return _open_on_fastest(model)
 
@@ -149,26 +149,22 @@ def _open_on_fastest(model: Path | bytes) -> OpenedModel:
 
 def _require_better(opened: OpenedModel, cpu: OpenedModel) -> None:
     """Raise `DeviceError` unless a device's pictures are the CPU's, and made sooner."""
-    device, session = opened.device, opened.session
+    device, network = opened.device, opened.network
     ramp = _draw_ramp(*TRIED_SIZE[device])
-    if _compare_runs(ramp, session, cpu.session) > LARGEST_ROUNDING:
+    if _compare_runs(ramp, network, cpu.network) > LARGEST_ROUNDING:
         raise DeviceError(device, f"{device.label}'s pictures are wrong on this processor")
-    if _time_run(ramp, session) > _time_run(ramp, cpu.session):
+    if _time_run(ramp, network) > _time_run(ramp, cpu.network):
         raise DeviceError(device, f"{device.label} is slower than the CPU here")
 
 
-def _time_run(photo: Pixels, session: onnxruntime.InferenceSession) -> float:
+def _time_run(photo: Pixels, network: OnnxNetwork) -> float:
     """Return the seconds that a photo takes, the least of a few turns."""
-    return min(timeit.repeat(lambda: run_whole(session, photo), number=1, repeat=3))
+    return min(timeit.repeat(lambda: network.run_whole(photo), number=1, repeat=3))
 
 
-def _compare_runs(
-    photo: Pixels,
-    session: onnxruntime.InferenceSession,
-    reference: onnxruntime.InferenceSession,
-) -> int:
-    """Return the largest difference, in steps of 255, that two sessions make of a photo."""
-    pairs = zip(run_whole(session, photo), run_whole(reference, photo), strict=True)
+def _compare_runs(photo: Pixels, network: OnnxNetwork, reference: OnnxNetwork) -> int:
+    """Return the largest difference, in steps of 255, between what two make of a photo."""
+    pairs = zip(network.run_whole(photo), reference.run_whole(photo), strict=True)
     return max(int(np.abs(ours.astype(int) - theirs).max()) for ours, theirs in pairs)
 
 
@@ -178,42 +174,32 @@ def _draw_ramp(height: int, width: int) -> Pixels:
     return np.broadcast_to(grays[:, None], (height, width, 3)).copy()
 
 
-def _open_on_cuda(model: Path | bytes) -> onnxruntime.InferenceSession:
+def _open_on_cuda(model: Path | bytes) -> OnnxNetwork:
     """Open `model` on CUDA and prove by a run that it works there."""
     with _explaining(Device.CUDA, model):
         if reason := why_not_cuda():
             raise DeviceError(Device.CUDA, reason)
         missing = _preload_cuda_libraries()
-        session = new_session(model, [(CUDA_PROVIDER, CUDA_OPTIONS), CPU_PROVIDER])
-        _prove(session, CUDA_PROVIDER, missing)
-    return session
+        network = OnnxNetwork(new_session(model, [(CUDA_PROVIDER, CUDA_OPTIONS), CPU_PROVIDER]))
+        _prove(network, CUDA_PROVIDER, missing)
+    return network
 
 
-def _open_on_openvino(model: Path | bytes) -> onnxruntime.InferenceSession:
+def _open_on_openvino(model: Path | bytes) -> OnnxNetwork:
     """Open `model` on OpenVINO and prove by a run that it works there."""
     with _explaining(Device.OPENVINO, model):
         if reason := why_not_openvino():
             raise DeviceError(Device.OPENVINO, reason)
+        # Importing onnx takes a quarter of a second, which only those who have OpenVINO pay.
+        from retinex.openvino_parts import take_apart
+
+        describer, pixels = take_apart(model)
         options = session_options()
         options.add_provider_for_devices(_openvino_cpus(), {})
-        session = onnxruntime.InferenceSession(
-            require_all_inputs(model), options, enable_fallback=0
-        )
-        _prove(session, OPENVINO_PROVIDER)
-    return session
-
-
-def require_all_inputs(model: Path | bytes) -> bytes:
-    """Return `model` with its optional input required: the provider can't bind it otherwise."""
-    import onnx  # a quarter of a second, which only those who have OpenVINO pay
-
-    required = onnx.load_model_from_string(model) if isinstance(model, bytes) else onnx.load(model)
-    inputs = {value.name for value in required.graph.input}
-    weights = [weight for weight in required.graph.initializer if weight.name not in inputs]
-    del required.graph.initializer[:]
-    required.graph.initializer.extend(weights)
-    serialized: bytes = required.SerializeToString()
-    return serialized
+        session = onnxruntime.InferenceSession(pixels, options, enable_fallback=0)
+        network = OnnxNetwork(session, describer)
+        _prove(network, OPENVINO_PROVIDER)
+    return network
 
 
 @contextmanager
@@ -231,17 +217,17 @@ def _explaining(device: Device, model: Path | bytes) -> Iterator[None]:
         raise DeviceError(device, f"{device.label} failed on {name}: {error}") from error
 
 
-def _prove(session: onnxruntime.InferenceSession, provider: str, missing: str = "") -> None:
-    """Raise whatever is raised if `session` doesn't run on `provider`.
+def _prove(network: OnnxNetwork, provider: str, missing: str = "") -> None:
+    """Raise whatever is raised if `network` doesn't run on `provider`.
 
     Args:
         missing: what is known of libraries that the provider needs.
     """
-    if session.get_providers()[0] != provider:
+    if network.session.get_providers()[0] != provider:
         reason = "onnxruntime fell back to the CPU: the libraries didn't load"
         raise RuntimeError(f"{reason} ({missing})" if missing else reason)
     gray = np.full((1, 16, 16, 3), 128, np.uint8)
-    check_not_black(gray, run_whole(session, gray[0]))
+    check_not_black(gray, network.run_whole(gray[0]))
 
 
 @cache

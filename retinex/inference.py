@@ -19,7 +19,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import (
 
 from retinex.device import OPENING, Device, DeviceError, open_model
 from retinex.experiments import DEFAULT_EXPERIMENT, EXPERIMENTS
-from retinex.onnx_session import allocate_outputs, check_not_black, run_into
+from retinex.onnx_network import check_not_black
 from retinex.photo import Photo, PhotoSource, Pixels, open_photo
 from retinex.stages import COMPUTED_STAGES, Stage
 from retinex.thumbnail import make_thumbnail
@@ -143,7 +143,7 @@ class CombinedEnhancer:
         self._wanted = Device(device)
         try:
             self._opened = open_model(self._model, self._wanted)
-            facts = self._opened.session.get_modelmeta().custom_metadata_map
+            facts = self._opened.network.session.get_modelmeta().custom_metadata_map
             self._stride = int(facts["stride"])
             receptive_radius = int(facts["receptive_radius"])
             self.training: dict[str, Any] = json.loads(facts["training"])
@@ -153,9 +153,6 @@ class CombinedEnhancer:
                 f"export_onnx.py ({error}); make or download it anew"
             ) from error
         self._halo = math.ceil(receptive_radius / self._stride) * self._stride
-        session = self._opened.session
-        inputs = session.get_inputs() + session.get_overridable_initializers()
-        self._sees_thumbnail = any(value.name == "thumbnail" for value in inputs)
 
     @property
     def device(self) -> Device:
@@ -193,12 +190,12 @@ class CombinedEnhancer:
     def _compute_images(self, rgb: Pixels, progress: Progress | None) -> dict[str, Pixels]:
         """Compute each output of the model, by its name."""
         height, width = rgb.shape[:2]
-        session = self._opened.session
-        images = allocate_outputs(session, height, width)
+        network = self._opened.network
+        images = network.allocate_outputs(height, width)
         tiles = list(split_into_tiles(height, width, self._halo, self._stride))
-        outputs = allocate_outputs(session, *rgb[tiles[0].rows, tiles[0].columns].shape[:2])
+        outputs = network.allocate_outputs(*rgb[tiles[0].rows, tiles[0].columns].shape[:2])
         inputs: dict[str, Pixels] = {}
-        if self._sees_thumbnail:
+        if network.sees_thumbnail:
             inputs["thumbnail"] = make_thumbnail(rgb)[None]
         for done, tile in enumerate(tiles, start=1):
             inputs["image"] = rgb[None, tile.rows, tile.columns]
@@ -216,7 +213,7 @@ class CombinedEnhancer:
         """Run the networks; if the device fails that `auto` chose, on the CPU from now on."""
         opened = self._opened  # which another thread may replace
         try:
-            run_into(outputs, opened.session, inputs)
+            opened.network.run_into(outputs, inputs)
             if opened.device is not Device.CPU:
                 check_not_black(inputs["image"], list(outputs.values()))
         except Exception as error:  # a GPU without enough memory, for one; each has its own kinds

@@ -10,6 +10,8 @@ from retinex.photo import Pixels
 
 THUMBNAIL_SIZE = 64
 """Height and width in pixels, whatever the photo's proportions."""
+DESCRIPTION = ("gain", "context")
+"""What the ONNX file calls all that the network takes from the thumbnail."""
 
 
 def make_thumbnail(rgb: Pixels) -> Pixels:

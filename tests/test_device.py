@@ -29,7 +29,7 @@ from retinex.device import (
     open_model,
 )
 from retinex.inference import MODELS_FOLDER
-from retinex.onnx_session import run_whole
+from retinex.onnx_network import OnnxNetwork
 
 MODEL = MODELS_FOLDER / "split_resize.onnx"
 LIST_OPENVINO_CPUS = device._openvino_cpus.__wrapped__
@@ -152,8 +152,8 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-def time_of_faster(photo: np.ndarray, session: onnxruntime.InferenceSession) -> int:
-    return 2 if session.get_providers() == [CPU_PROVIDER] else 1
+def time_of_faster(photo: np.ndarray, network: OnnxNetwork) -> int:
+    return 2 if network.session.get_providers() == [CPU_PROVIDER] else 1
 
 
 class Options(onnxruntime.SessionOptions):
@@ -199,7 +199,7 @@ def faster(request: pytest.FixtureRequest) -> Faster:
 
 
 def runs(opened: device.OpenedModel) -> bool:
-    outputs = run_whole(opened.session, np.full((5, 7, 3), 9, np.uint8))
+    outputs = opened.network.run_whole(np.full((5, 7, 3), 9, np.uint8))
     return outputs[0].shape == (1, 5, 7, 3)
 
 
@@ -247,8 +247,8 @@ def test_device_that_fails(faster: Faster, behaviour: type[FakeSession], reason:
 
 
 def test_device_that_is_slower_than_the_cpu(faster: Faster) -> None:
-    def time_run(photo: np.ndarray, session: onnxruntime.InferenceSession) -> int:
-        return 1 if session.get_providers() == [CPU_PROVIDER] else 2
+    def time_run(photo: np.ndarray, network: OnnxNetwork) -> int:
+        return 1 if network.session.get_providers() == [CPU_PROVIDER] else 2
 
     faster.patch.setattr(device, "_time_run", time_run)
     opened = open_model(MODEL, Device.AUTO)
@@ -312,7 +312,7 @@ def test_openvino_that_works(openvino: pytest.MonkeyPatch, wanted: Device, exper
 
 
 def test_openvino_that_fails_on_larger_pictures(openvino: pytest.MonkeyPatch) -> None:
-    def time_run(photo: np.ndarray, session: onnxruntime.InferenceSession) -> float:
+    def time_run(photo: np.ndarray, network: OnnxNetwork) -> float:
         raise RuntimeError("no memory for 128 pixels")
 
     openvino.setattr(device, "_time_run", time_run)
@@ -404,7 +404,7 @@ def test_threads_follow_the_cores_this_process_may_use() -> None:
     code = (
         "import os, sys; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
         "from pathlib import Path; from retinex.device import Device, open_model\n"
-        "session = open_model(Path(sys.argv[1]), Device.CPU).session\n"
+        "session = open_model(Path(sys.argv[1]), Device.CPU).network.session\n"
         "print(session.get_session_options().intra_op_num_threads)\n"
     )
     command = [sys.executable, "-c", code, str(MODEL)]
@@ -412,5 +412,5 @@ def test_threads_follow_the_cores_this_process_may_use() -> None:
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "1"
     count = len(os.sched_getaffinity(0))
-    options = open_model(MODEL, Device.CPU).session.get_session_options()
+    options = open_model(MODEL, Device.CPU).network.session.get_session_options()
     assert options.intra_op_num_threads == count

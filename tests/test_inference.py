@@ -26,6 +26,7 @@ from retinex.device import Device, DeviceError, OpenedModel
 from retinex.experiments import GROUPS
 from retinex.inference import CombinedEnhancer
 from retinex.metrics import psnr
+from retinex.onnx_network import OnnxNetwork
 from retinex.photo import Pixels
 from retinex.training.low_light import LowLight, darken
 
@@ -59,7 +60,7 @@ def small_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
         opened = on_cpu(path, Device.CPU)
         if device is Device.CPU:
             return opened
-        return OpenedModel(OutOfMemory(opened.session), Device.CUDA)
+        return OpenedModel(OnnxNetwork(OutOfMemory(opened.network.session)), Device.CUDA)
 
     monkeypatch.setattr(inference, "open_model", open_on_gpu)
 
@@ -90,7 +91,7 @@ class Overflowing(OutOfMemory):
 
 def test_cpu_takes_over_where_float16_overflows(monkeypatch: pytest.MonkeyPatch) -> None:
     on_cpu = inference.open_model(inference.MODELS_FOLDER / "join_ignore_enhance.onnx", Device.CPU)
-    in_half = OpenedModel(Overflowing(on_cpu.session), Device.CUDA)
+    in_half = OpenedModel(OnnxNetwork(Overflowing(on_cpu.network.session)), Device.CUDA)
     monkeypatch.setattr(
         inference, "open_model", lambda _, device: on_cpu if device is Device.CPU else in_half
     )
@@ -246,7 +247,8 @@ def test_tiles_leave_no_seams(
 def test_experiments_give_together_what_each_gives(together: tuple[str, ...]) -> None:
     dark = make_dark(145, 210)
     tiles = []
-    results = CombinedEnhancer(together).enhance(dark, lambda *tile: tiles.append(tile))
+    networks = CombinedEnhancer(together, "cpu")  # others round results of their own
+    results = networks.enhance(dark, lambda *tile: tiles.append(tile))
     assert tiles[-1] == (len(tiles), len(tiles))
     assert tuple(result.experiment for result in results) == together
     for result in results:

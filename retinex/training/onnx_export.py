@@ -40,7 +40,7 @@ from retinex.atomic_writing import write_atomically
 from retinex.experiments import Experiment
 from retinex.photo import Pixels
 from retinex.stages import COMPUTED_STAGES
-from retinex.thumbnail import THUMBNAIL_SIZE
+from retinex.thumbnail import DESCRIPTION, THUMBNAIL_SIZE
 from retinex.training.build import Network
 from retinex.training.checkpoints import Facts
 from retinex.training.networks import STRIDE
@@ -127,10 +127,11 @@ def export_onnx(
     )
     assert program is not None  # None only with the exporter that dynamo=True replaces
     model = program.model_proto
+    if isinstance(net, PlusNet):
+        name_description(model)
+        make_thumbnail_optional(model)
     remove_exporter_notes(model)
     name_output_sizes(model)
-    if isinstance(net, PlusNet):
-        make_thumbnail_optional(model)
     if fp16:
         model = to_half(model)
     onnx.helper.set_model_props(model, metadata(net, experiment, facts))
@@ -167,6 +168,20 @@ def name_output_sizes(model: onnx.ModelProto) -> None:
         sizes = value.type.tensor_type.shape.dim
         for size, name in zip(sizes, ("batch", "height", "width"), strict=False):
             size.dim_param = name
+
+
+def name_description(model: onnx.ModelProto) -> None:
+    """Give what leaves PlusNet's ContextEncoder its names; reads the exporter's notes."""
+
+    def is_inside(node: onnx.NodeProto) -> bool:
+        return any("'net.context'" in note.value for note in node.metadata_props)
+
+    wanted = {name for node in model.graph.node if not is_inside(node) for name in node.input}
+    made = [name for node in model.graph.node if is_inside(node) for name in node.output]
+    names = dict(zip([name for name in made if name in wanted], DESCRIPTION, strict=True))
+    for node in model.graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
 
 
 def make_thumbnail_optional(model: onnx.ModelProto) -> None:

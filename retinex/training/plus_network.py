@@ -64,8 +64,7 @@ class PlusNet(nn.Module):
         """
         if thumbnail is None:
             thumbnail = shrink(photo)
-        gain = MIDDLE_GRAY / thumbnail.mean(dim=(1, 2, 3), keepdim=True).clamp(min=DARKEST_MEAN)
-        context = self.context(compress(thumbnail * gain), gain)
+        gain, context = self.context(thumbnail)
 
         padded = self.pad(photo)
         seen = torch.cat([compress(padded * gain), padded], dim=1)
@@ -109,7 +108,7 @@ class PadToStride(nn.Module):
 
 
 class ContextEncoder(nn.Module):
-    """Describes the whole photo by one vector."""
+    """Describes the whole photo: how to expose it evenly, and what it shows, by one vector."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -118,19 +117,18 @@ class ContextEncoder(nn.Module):
         )
         self.mix = nn.Linear(CONTEXT + 1, CONTEXT)
 
-    def forward(self, thumbnail: Tensor, gain: Tensor) -> Tensor:
-        """Return (b, CONTEXT).
+    def forward(self, thumbnail: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what brings `thumbnail`, (b, 3, 64, 64), to middle gray, and its description.
 
-        Args:
-            thumbnail: evenly exposed, (b, 3, 64, 64).
-            gain: by how much it was brightened for that, (b, 1, 1, 1).
+        That is a factor, (b, 1, 1, 1), and a vector, (b, CONTEXT).
         """
-        features = thumbnail
+        gain = MIDDLE_GRAY / thumbnail.mean(dim=(1, 2, 3), keepdim=True).clamp(min=DARKEST_MEAN)
+        features = compress(thumbnail * gain)
         for conv in self.convs:
             features = functional.relu(conv(features))
         pooled = features.mean(dim=(2, 3))
         vector: Tensor = self.mix(torch.cat([pooled, gain.flatten(1).log()], dim=1))
-        return functional.relu(vector)
+        return gain, functional.relu(vector)
 
 
 class Block(nn.Module):

@@ -1,0 +1,116 @@
+"""One ONNX file in onnxruntime: how it is opened, and how an image goes through it."""
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from retinex.machine import usable_cores
+from retinex.photo import Pixels
+from retinex.thumbnail import DESCRIPTION, make_thumbnail
+
+NOT_BLACK = 32
+"""Steps of 255: no stage of a photo that has a value this high can be all black."""
+
+
+@dataclass(frozen=True)
+class OnnxNetwork:
+    """An ONNX file, opened.
+
+    Attributes:
+        session: the onnxruntime session that computes pixels.
+        describer: the one that computes what `session` takes for the thumbnail; None if `session`
+            takes the thumbnail itself, or needs none.
+    """
+
+    session: onnxruntime.InferenceSession
+    describer: onnxruntime.InferenceSession | None = None
+
+    @property
+    def sees_thumbnail(self) -> bool:
+        """Whether an input of `run_into` is the whole photo's thumbnail."""
+        inputs = self.session.get_inputs() + self.session.get_overridable_initializers()
+        return self.describer is not None or any(value.name == "thumbnail" for value in inputs)
+
+    def run_whole(self, photo: Pixels) -> list[Pixels]:
+        """Compute all stages of a photo, (h, w, 3), in one pass: each (1, h, w, channels)."""
+        inputs = {"image": photo[None]}
+        if self.sees_thumbnail:
+            inputs["thumbnail"] = make_thumbnail(photo)[None]
+        stages = self.allocate_outputs(*photo.shape[:2])
+        self.run_into(stages, inputs)
+        return list(stages.values())
+
+    def allocate_outputs(self, height: int, width: int) -> dict[str, Pixels]:
+        """Make an array for each output, (1, height, width, channels), by its name."""
+        return {
+            value.name: np.empty((1, height, width, value.shape[3]), np.uint8)
+            for value in self.session.get_outputs()
+        }
+
+    def run_into(self, outputs: dict[str, Pixels], inputs: dict[str, Pixels]) -> None:
+        """Run the network, its results written into `outputs` (onnxruntime's IO binding).
+
+        A device copies straight to and from these arrays, which the tiles of a photo can share.
+        """
+        binding = self.session.io_binding()
+        # Some versions of onnxruntime don't hold what is bound: this does until the end.
+        bound = {
+            name: onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(values))
+            for name, values in self._describe(inputs).items()
+        }
+        for name, value in bound.items():
+            binding.bind_ortvalue_input(name, value)  # bind_cpu_input doesn't know optional inputs
+        for name, pixels in outputs.items():
+            binding.bind_output(name, "cpu", 0, np.uint8, pixels.shape, pixels.ctypes.data)
+        self.session.run_with_iobinding(binding)
+        binding.synchronize_outputs()
+
+    def _describe(self, inputs: dict[str, Pixels]) -> dict[str, NDArray[Any]]:
+        """Return `inputs` with the thumbnail's description in its place, if `session` wants it."""
+        if self.describer is None:
+            return inputs
+        described = self.describer.run(DESCRIPTION, inputs)
+        return {"image": inputs["image"], **dict(zip(DESCRIPTION, described, strict=True))}
+
+
+def new_session(model: Path | bytes, providers: list[Any]) -> onnxruntime.InferenceSession:
+    """Open an ONNX file, or the bytes of one, on the first of `providers` that works."""
+    # Else a session that fails moves to the CPU without an error.
+    return onnxruntime.InferenceSession(
+        model, session_options(), providers=providers, enable_fallback=0
+    )
+
+
+def session_options() -> onnxruntime.SessionOptions:
+    """Return the options that all sessions are opened with."""
+    _create_shared_arena()
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry("session.use_env_allocators", "1")
+    # A plan reserves a block of its own for every session and photo size, and gains no time.
+    options.enable_mem_pattern = False
+    # onnxruntime counts the machine's cores.
+    options.intra_op_num_threads = usable_cores()
+    options.log_severity_level = 3
+    return options
+
+
+@cache
+def _create_shared_arena() -> None:
+    """Let sessions take memory on the CPU from one arena: each on its own would keep its peak."""
+    arena = onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR
+    kind = onnxruntime.OrtMemoryInfo("Cpu", arena, 0, onnxruntime.OrtMemType.DEFAULT)
+    onnxruntime.create_and_register_allocator(kind, None)
+
+
+def check_not_black(photo: Pixels, stages: list[Pixels]) -> None:
+    """Raise `RuntimeError` if any stage of `photo` is black though the photo isn't.
+
+    Numbers that aren't any, as float16 leaves where it overflows, become black in 8 bits.
+    """
+    if photo.max() >= NOT_BLACK and not all(stage.any() for stage in stages):
+        raise RuntimeError("its pictures are black, as when float16 overflows")
