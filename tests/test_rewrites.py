@@ -8,7 +8,17 @@ from torch import Tensor
 from retinex.experiments import EXPERIMENTS, Mode
 from retinex.training.build import Network
 from retinex.training.networks import Decomposition, RetinexNet
-from retinex.training.portable import BORDER, add_border, crop_border, run_in_torch
+from retinex.training.plus_network import PlusNet
+from retinex.training.portable import (
+    BORDER,
+    WIDE_BORDER,
+    add_border,
+    crop_border,
+    make_thumbnail,
+    run_in_torch,
+    to_image,
+    to_photo,
+)
 from retinex.training.rewrites import rewrite
 
 SIZES = ((1, 1), (1, 9), (7, 5), (8, 16), (33, 47), (40, 23))
@@ -64,6 +74,19 @@ def test_images_are_the_same(name: str) -> None:
         pairs = zip(run_in_torch(rewritten, image), run_in_torch(net, image), strict=True)
         for ours, reference in pairs:
             assert difference(ours, reference) <= 1
+
+
+@torch.inference_mode()
+def test_stages_made_phase_by_phase_are_those_of_the_network() -> None:
+    net = net_with_biases("retinex_plus")
+    assert isinstance(net, PlusNet)
+    for height, width in SIZES:
+        image = torch.randint(0, 256, (2, height, width, 3), dtype=torch.uint8)
+        bordered = add_border(to_photo(image), WIDE_BORDER)
+        stages = net(bordered, to_photo(make_thumbnail(image)))
+        for ours, stage in zip(run_in_torch(net, image.numpy()), stages, strict=True):
+            expected = to_image(crop_border(stage, height, width, WIDE_BORDER))
+            assert difference(ours, expected.numpy()) <= 1
 
 
 @torch.inference_mode()

@@ -24,6 +24,8 @@ from retinex.training.networks import (
 
 HALF, QUARTER, EIGHTH = 32, 64, 96
 """Channels of the feature maps at a half, a quarter and an eighth of the photo's size."""
+HEADS = 6
+"""Channels that the stages are made of."""
 CONTEXT = 128
 """Length of the vector that describes the whole photo."""
 MIDDLE_GRAY = 0.4
@@ -51,7 +53,7 @@ class PlusNet(nn.Module):
         self.quarter_up = Blocks(QUARTER, 2)
         self.from_quarter = Up(QUARTER, HALF)
         self.half_up = Blocks(HALF, 2)
-        self.output_conv = OutputConv(HALF, 4 * 6)
+        self.output_conv = OutputConv(HALF, HEADS * 4)
         initialise(self)
         start_as_identity(self)
 
@@ -64,8 +66,16 @@ class PlusNet(nn.Module):
         """
         if thumbnail is None:
             thumbnail = shrink(photo)
-        gain, context = self.context(thumbnail)
+        heads = functional.pixel_shuffle(self.heads(photo, thumbnail), 2)
+        return compose(photo, crop_to(heads, photo))
 
+    def heads(self, photo: Tensor, thumbnail: Tensor) -> Tensor:
+        """Return what `compose` takes, in phases: (b, HEADS · 4, h / 2, w / 2).
+
+        These are the 4 pixels of 2×2 blocks, in the order of `functional.pixel_shuffle`; h and w
+        are rounded up to the stride.
+        """
+        gain, context = self.context(thumbnail)
         padded = self.pad(photo)
         seen = torch.cat([compress(padded * gain), padded], dim=1)
         half = self.half_down(self.input_conv(self.unshuffle(seen)), context)
@@ -73,12 +83,12 @@ class PlusNet(nn.Module):
         eighth = self.eighth(self.to_eighth(quarter), context)
         quarter = self.quarter_up(self.from_eighth(eighth, quarter), context)
         half = self.half_up(self.from_quarter(quarter, half), context)
-        heads = functional.pixel_shuffle(self.output_conv(half), 2)
-        return compose(photo, crop_to(heads, photo))
+        heads: Tensor = self.output_conv(half)
+        return heads
 
 
 def compose(photo: Tensor, heads: Tensor) -> RetinexStages:
-    """Make the stages of the network's six output channels.
+    """Make the stages of `photo`, (b, 3, h, w), and the network's output, (b, HEADS, h, w).
 
     R is measured, S / I, where the network trusts the photo, and painted by the network where the
     photo is too dark and noisy for that: R = t · S / I + (1 − t) · painted. Light is only added:

@@ -7,7 +7,7 @@ from torch.nn import functional
 from retinex.photo import Pixels
 from retinex.training.build import Network
 from retinex.training.networks import STRIDE, Decomposition, RetinexNet, RetinexStages
-from retinex.training.plus_network import PlusNet, shrink
+from retinex.training.plus_network import HEADS, PlusNet, compose, shrink
 
 BORDER = 8
 """Pixels around the photo that the networks see but that aren't part of the result, at least.
@@ -43,7 +43,10 @@ class PortableRetinexNet(nn.Module):
 
 
 class PortablePlusNet(nn.Module):
-    """PlusNet on 8-bit images: of a photo, or of a tile and the thumbnail of its photo."""
+    """PlusNet on 8-bit images: of a photo, or of a tile and the thumbnail of its photo.
+
+    Its stages are made phase by phase, as what moves pixels of 8 bits moves the least memory.
+    """
 
     def __init__(self, net: PlusNet) -> None:
         super().__init__()
@@ -63,8 +66,12 @@ class PortablePlusNet(nn.Module):
             # Whichever come first are used: an ONNX file needs no condition.
             given = to_photo(thumbnail).repeat(batch, 1, 1, 1)
             thumbnails = torch.cat([given, thumbnails])[:batch]
-        stages = self.net(add_border(to_photo(image), WIDE_BORDER), thumbnails)
-        return tuple(to_image(crop_border(stage, height, width, WIDE_BORDER)) for stage in stages)
+        heads = self.net.heads(add_border(to_photo(image), WIDE_BORDER), thumbnails)
+        half = (height + 1) // 2, (width + 1) // 2
+        heads = crop_border(heads, *half, WIDE_BORDER // 2)
+        of_phases = heads.reshape(batch, HEADS, 4, *half).transpose(1, 2).flatten(0, 1)
+        stages = compose(split_phases(image), of_phases)
+        return tuple(join_phases(to_bytes(stage), height, width) for stage in stages)
 
 
 def build_portable(net: Network) -> PortableRetinexNet | PortablePlusNet:
@@ -102,7 +109,34 @@ def to_photo(image: Tensor) -> Tensor:
 
 def to_image(stage: Tensor) -> Tensor:
     """Make a float (b, c, h, w) stage uint8 (b, h, w, c)."""
-    return (stage.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8).permute(0, 2, 3, 1)
+    return to_bytes(stage).permute(0, 2, 3, 1)
+
+
+def to_bytes(stage: Tensor) -> Tensor:
+    """Make a float stage uint8, of the same shape."""
+    return (stage.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8)
+
+
+def split_phases(image: Tensor) -> Tensor:
+    """Make a uint8 (b, h, w, 3) image float (4b, 3, h / 2, w / 2): the pixels of its 2×2 blocks.
+
+    Sizes are rounded up, with black.
+    """
+    batch, height, width = image.shape[:3]
+    half = (height + 1) // 2, (width + 1) // 2
+    even = functional.pad(image, (0, 0, 0, 2 * half[1] - width, 0, 2 * half[0] - height))
+    # First rows, then columns: a row stays a piece of memory, and two pixels become channels.
+    of_rows = even.reshape(batch, half[0], 2, half[1] * 6).transpose(1, 2)
+    pairs = of_rows.reshape(2 * batch, *half, 6).permute(0, 3, 1, 2)
+    return pairs.reshape(4 * batch, 3, *half).float() / 255.0
+
+
+def join_phases(phases: Tensor, height: int, width: int) -> Tensor:
+    """Undo `split_phases` on a uint8 (4b, c, h / 2, w / 2) stage: (b, h, w, c)."""
+    channels, *half = phases.shape[1:]
+    pairs = phases.reshape(-1, 2 * channels, *half).permute(0, 2, 3, 1)
+    of_rows = pairs.reshape(-1, 2, half[0], half[1] * 2 * channels).transpose(1, 2)
+    return of_rows.reshape(-1, 2 * half[0], 2 * half[1], channels)[:, :height, :width]
 
 
 def mirrored_positions(size: int, border: int, device: torch.device) -> Tensor:
