@@ -93,6 +93,8 @@ def session_options() -> onnxruntime.SessionOptions:
     options.add_session_config_entry("session.use_env_allocators", "1")
     # A plan reserves a block of its own for every session and photo size, and gains no time.
     options.enable_mem_pattern = False
+    # Threads that wait for the next run would keep cores from what comes after this one.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     # onnxruntime counts the machine's cores.
     options.intra_op_num_threads = usable_cores()
     options.log_severity_level = 3
