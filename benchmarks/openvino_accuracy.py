@@ -18,15 +18,16 @@ from measuring import time_in_turns
 from tqdm import tqdm
 
 from retinex.datasets import LOL_TEST_FOLDER, match_stems
-from retinex.device import Device, open_model, why_not_openvino
+from retinex.device import CPU_PROVIDER, Device, open_model, why_not_openvino
 from retinex.experiments import EXPERIMENTS
 from retinex.inference import MODELS_FOLDER
 from retinex.machine import usable_cores
 from retinex.metrics import psnr
+from retinex.onnx_network import describe, new_session
 from retinex.openvino_parts import take_apart
 from retinex.photo import Pixels, open_photo
 from retinex.stages import COMPUTED_STAGES
-from retinex.thumbnail import DESCRIPTION, make_thumbnail
+from retinex.thumbnail import make_thumbnail
 
 Runner = Callable[[Pixels], list[Pixels]]
 """Computes the stages of a photo, (h, w, 3) uint8: each (1, h, w, channels)."""
@@ -67,15 +68,14 @@ def open_in_openvino(file: Path, float32: bool) -> Runner:
     if float32:
         options["INFERENCE_PRECISION_HINT"] = "f32"
     core = openvino.Core()
-    describer, pixels = take_apart(file)
+    describer_file, pixels = take_apart(file)
+    describer = describer_file and new_session(describer_file, [CPU_PROVIDER])
     request = core.compile_model(core.read_model(pixels), "CPU", options).create_infer_request()
 
     def run(photo: Pixels) -> list[Pixels]:
-        inputs = {"image": photo[None]}
-        if describer is not None:
-            seen = inputs | {"thumbnail": make_thumbnail(photo)[None]}
-            inputs |= dict(zip(DESCRIPTION, describer.run(DESCRIPTION, seen), strict=True))
-        return list(request.infer(inputs).values())
+        inputs = {"image": photo[None], "thumbnail": make_thumbnail(photo)[None]}
+        seen = describe(describer, inputs) if describer else {"image": photo[None]}
+        return list(request.infer(seen).values())
 
     return run
 

@@ -196,8 +196,10 @@ def _open_on_openvino(model: Path | bytes) -> OnnxNetwork:
         describer, pixels = take_apart(model)
         options = session_options()
         options.add_provider_for_devices(_openvino_cpus(), {})
-        session = onnxruntime.InferenceSession(pixels, options, enable_fallback=0)
-        network = OnnxNetwork(session, describer)
+        network = OnnxNetwork(
+            onnxruntime.InferenceSession(pixels, options, enable_fallback=0),
+            None if describer is None else new_session(describer, [CPU_PROVIDER]),
+        )
         _prove(network, OPENVINO_PROVIDER)
     return network
 

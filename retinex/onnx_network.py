@@ -22,9 +22,9 @@ class OnnxNetwork:
     """An ONNX file, opened.
 
     Attributes:
-        session: the onnxruntime session that computes pixels.
-        describer: the one that computes what `session` takes for the thumbnail; None if `session`
-            takes the thumbnail itself, or needs none.
+        session: the onnxruntime session that computes the stages.
+        describer: the one that computes the `DESCRIPTION` that `session` takes in place of the
+            thumbnail; None if `session` takes the thumbnail itself, or needs none.
     """
 
     session: onnxruntime.InferenceSession
@@ -32,7 +32,7 @@ class OnnxNetwork:
 
     @property
     def sees_thumbnail(self) -> bool:
-        """Whether an input of `run_into` is the whole photo's thumbnail."""
+        """Whether `run_into` takes the whole photo's thumbnail."""
         inputs = self.session.get_inputs() + self.session.get_overridable_initializers()
         return self.describer is not None or any(value.name == "thumbnail" for value in inputs)
 
@@ -56,12 +56,17 @@ class OnnxNetwork:
         """Run the network, its results written into `outputs` (onnxruntime's IO binding).
 
         A device copies straight to and from these arrays, which the tiles of a photo can share.
+
+        Args:
+            outputs: what `allocate_outputs` made.
+            inputs: "image", (1, h, w, 3), and, if the network `sees_thumbnail`, "thumbnail",
+                (1, 64, 64, 3).
         """
         binding = self.session.io_binding()
         # Some versions of onnxruntime don't hold what is bound: this does until the end.
         bound = {
             name: onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(values))
-            for name, values in self._describe(inputs).items()
+            for name, values in describe(self.describer, inputs).items()
         }
         for name, value in bound.items():
             binding.bind_ortvalue_input(name, value)  # bind_cpu_input doesn't know optional inputs
@@ -70,12 +75,17 @@ class OnnxNetwork:
         self.session.run_with_iobinding(binding)
         binding.synchronize_outputs()
 
-    def _describe(self, inputs: dict[str, Pixels]) -> dict[str, NDArray[Any]]:
-        """Return `inputs` with the thumbnail's description in its place, if `session` wants it."""
-        if self.describer is None:
-            return inputs
-        described = self.describer.run(DESCRIPTION, inputs)
-        return {"image": inputs["image"], **dict(zip(DESCRIPTION, described, strict=True))}
+
+def describe(
+    describer: onnxruntime.InferenceSession | None, inputs: dict[str, Pixels]
+) -> dict[str, NDArray[Any]]:
+    """Return `inputs` with the thumbnail's `DESCRIPTION` in its place, if there is a describer."""
+    if describer is None:
+        return inputs
+    # Of the image only its place in the batch counts: any size will do.
+    image = inputs["image"]
+    description = describer.run(DESCRIPTION, inputs | {"image": image[:, :1, :1]})
+    return {"image": image, **dict(zip(DESCRIPTION, description, strict=True))}
 
 
 def new_session(model: Path | bytes, providers: list[Any]) -> onnxruntime.InferenceSession:

@@ -1,4 +1,4 @@
-"""How OpenVINO takes an ONNX file: with no optional input, and without its description of photos.
+"""How OpenVINO takes an ONNX file: with no optional input, and without what concerns whole photos.
 
 OpenVINO computes in bf16 where the processor does. That changes pixels by a step of 255 or two,
 each in its own way; but rounding what is decided of the whole photo, such as how bright it becomes,
@@ -8,22 +8,29 @@ changes all of them alike. So onnxruntime's own provider computes that, in float
 from pathlib import Path
 
 import onnx
-import onnxruntime
+from google.protobuf.message import DecodeError
+from onnxruntime.capi.onnxruntime_pybind11_state import InvalidProtobuf
 
-from retinex.onnx_network import session_options
 from retinex.thumbnail import DESCRIPTION
 
 
-def take_apart(model: Path | bytes) -> tuple[onnxruntime.InferenceSession | None, bytes]:
+def take_apart(model: Path | bytes) -> tuple[bytes | None, bytes]:
     """Take an ONNX file, or the bytes of one, apart where it has described the whole photo.
 
     Returns:
-        what computes the `DESCRIPTION` of image and thumbnail, None if the network sees no
-        thumbnail; and the rest as an ONNX file, which takes image and description.
+        two ONNX files: one that gives the `DESCRIPTION` of image and thumbnail, None where no
+        values are called so; and the rest, which takes image and description.
+
+    Raises:
+        InvalidProtobuf: it isn't an ONNX file.
     """
-    whole = onnx.load_model_from_string(model) if isinstance(model, bytes) else onnx.load(model)
+    try:
+        whole = onnx.load_model_from_string(model) if isinstance(model, bytes) else onnx.load(model)
+    except DecodeError as error:
+        raise InvalidProtobuf(str(error)) from error
     require_all_inputs(whole)
-    if not any(set(DESCRIPTION) & set(node.output) for node in whole.graph.node):
+    made = {name for node in whole.graph.node for name in node.output}
+    if not made.issuperset(DESCRIPTION):
         return None, whole.SerializeToString()
     inputs = [value.name for value in whole.graph.input]
     outputs = [value.name for value in whole.graph.output]
@@ -31,10 +38,7 @@ def take_apart(model: Path | bytes) -> tuple[onnxruntime.InferenceSession | None
     describer = extractor.extract_model(inputs, list(DESCRIPTION))
     pixels = extractor.extract_model(["image", *DESCRIPTION], outputs)
     pixels.metadata_props.extend(whole.metadata_props)
-    options = session_options()
-    options.intra_op_num_threads = 1  # more would keep cores from OpenVINO while they wait for work
-    session = onnxruntime.InferenceSession(describer.SerializeToString(), options)
-    return session, pixels.SerializeToString()
+    return describer.SerializeToString(), pixels.SerializeToString()
 
 
 def require_all_inputs(model: onnx.ModelProto) -> None:

@@ -296,10 +296,10 @@ def test_missing_cuda_libraries_are_named_and_looked_for_once(
     assert capsys.readouterr().out == ""
 
 
-def test_a_broken_file_is_not_blamed_on_the_gpu(gpu: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_broken_file_is_not_blamed_on_the_device(faster: Faster, tmp_path: Path) -> None:
     (tmp_path / "join.onnx").write_bytes(b"no network")
     with pytest.raises(ModelError, match="broken"):
-        Enhancer("join", Device.CUDA, tmp_path)
+        Enhancer("join", faster.device, tmp_path)
 
 
 @pytest.mark.parametrize("wanted", [Device.AUTO, Device.OPENVINO])

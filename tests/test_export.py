@@ -24,7 +24,7 @@ from retinex.training.onnx_export import (
     metadata,
     to_half,
 )
-from retinex.training.portable import build_portable, run_in_torch, run_portable, to_photo
+from retinex.training.portable import build_portable, from_bytes, run_in_torch, run_portable
 from retinex.training.rewrites import rewrite
 
 REPOSITORY = Path(__file__).parent.parent
@@ -226,7 +226,7 @@ def test_released_weights_in_half_precision_give_the_same_pictures(
     dark = retinex.open_photo(REPOSITORY / "examples" / "coffee.jpg").rgb[100:148, 100:164]
     photos = np.stack([dark, (dark * (255 / dark.max())).astype(np.uint8)])
     in_single = run_in_torch(net, photos)
-    monkeypatch.setattr(portable, "to_photo", lambda image: to_photo(image).half())
+    monkeypatch.setattr(portable, "from_bytes", lambda values: from_bytes(values).half())
     with torch.inference_mode():
         in_half = run_portable(build_portable(rewrite(net)).half(), photos)
     for ours, reference in zip(in_half, in_single, strict=True):

@@ -27,6 +27,7 @@ from retinex.experiments import GROUPS
 from retinex.inference import CombinedEnhancer
 from retinex.metrics import psnr
 from retinex.onnx_network import OnnxNetwork
+from retinex.openvino_parts import take_apart
 from retinex.photo import Pixels
 from retinex.training.low_light import LowLight, darken
 
@@ -53,20 +54,24 @@ class OutOfMemory:
 
 @pytest.fixture
 def small_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pretend that there is a GPU with hardly any memory."""
+    """Pretend that there is a GPU with hardly any memory, and that it wants networks in parts."""
     on_cpu = inference.open_model
 
-    def open_on_gpu(path: Path, device: Device) -> OpenedModel:
-        opened = on_cpu(path, Device.CPU)
+    def open_on_gpu(model: Path | bytes, device: Device) -> OpenedModel:
         if device is Device.CPU:
-            return opened
-        return OpenedModel(OnnxNetwork(OutOfMemory(opened.network.session)), Device.CUDA)
+            return on_cpu(model, Device.CPU)
+        describer, pixels = (
+            part and on_cpu(part, Device.CPU).network.session for part in take_apart(model)
+        )
+        return OpenedModel(OnnxNetwork(OutOfMemory(pixels), describer), Device.CUDA)
 
     monkeypatch.setattr(inference, "open_model", open_on_gpu)
 
 
 @pytest.mark.usefixtures("small_gpu")
-@pytest.mark.parametrize("together", [("join_ignore_enhance",), GROUPS[1]], ids=str)
+@pytest.mark.parametrize(
+    "together", [("join_ignore_enhance",), ("retinex_plus",), GROUPS[1]], ids=str
+)
 def test_cpu_takes_over_where_the_fastest_device_fails(together: tuple[str, ...]) -> None:
     photo = np.full((40, 50, 3), 20, np.uint8)
     enhancer = CombinedEnhancer(together)

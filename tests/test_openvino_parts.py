@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import difference
 
 from retinex import EXPERIMENTS
 from retinex.device import Device, open_model
@@ -19,8 +20,10 @@ def draw_photo(height: int, width: int, brightest: int) -> Pixels:
 
 
 def open_in_parts(file: Path) -> OnnxNetwork:
-    describer, pixels = take_apart(file)
-    return OnnxNetwork(open_model(pixels, Device.CPU).network.session, describer)
+    describer, pixels = (
+        part and open_model(part, Device.CPU).network.session for part in take_apart(file)
+    )
+    return OnnxNetwork(pixels, describer)
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
@@ -35,7 +38,7 @@ def test_parts_compute_what_the_file_does(experiment: str) -> None:
     assert facts == expected_facts
     photo = draw_photo(37, 53, 40)
     for stage, expected in zip(parts.run_whole(photo), whole.run_whole(photo), strict=True):
-        np.testing.assert_array_equal(stage, expected)
+        assert difference(stage, expected) <= 1
 
 
 def test_a_tile_is_described_by_its_photo() -> None:

@@ -43,7 +43,7 @@ class PlusNet(nn.Module):
         self.context = ContextEncoder()
         self.pad = PadToStride()
         self.unshuffle = nn.PixelUnshuffle(2)
-        self.input_conv = conv3x3(4 * 6, HALF)
+        self.input_conv = conv3x3(4 * 2 * 3, HALF)
         self.half_down = Blocks(HALF, 1)
         self.to_quarter = nn.Conv2d(HALF, QUARTER, kernel_size=2, stride=2)
         self.quarter_down = Blocks(QUARTER, 1)
@@ -118,7 +118,7 @@ class PadToStride(nn.Module):
 
 
 class ContextEncoder(nn.Module):
-    """Describes the whole photo: how to expose it evenly, and what it shows, by one vector."""
+    """Describes the whole photo: by how much to brighten it evenly, and by one vector."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -128,7 +128,7 @@ class ContextEncoder(nn.Module):
         self.mix = nn.Linear(CONTEXT + 1, CONTEXT)
 
     def forward(self, thumbnail: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what brings `thumbnail`, (b, 3, 64, 64), to middle gray, and its description.
+        """Return the gain that brings `thumbnail`, (b, 3, 64, 64), to middle gray, and its context.
 
         That is a factor, (b, 1, 1, 1), and a vector, (b, CONTEXT).
         """

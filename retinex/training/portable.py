@@ -104,7 +104,7 @@ def run_portable(
 
 def to_photo(image: Tensor) -> Tensor:
     """Make a uint8 (b, h, w, 3) image float (b, 3, h, w) in [0, 1]."""
-    return image.permute(0, 3, 1, 2).float() / 255.0
+    return from_bytes(image.permute(0, 3, 1, 2))
 
 
 def to_image(stage: Tensor) -> Tensor:
@@ -112,23 +112,30 @@ def to_image(stage: Tensor) -> Tensor:
     return to_bytes(stage).permute(0, 2, 3, 1)
 
 
-def to_bytes(stage: Tensor) -> Tensor:
-    """Make a float stage uint8, of the same shape."""
-    return (stage.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8)
+def from_bytes(values: Tensor) -> Tensor:
+    """Make uint8 values float in [0, 1]."""
+    return values.float() / 255.0
+
+
+def to_bytes(values: Tensor) -> Tensor:
+    """Make float values uint8, clipped to [0, 1]."""
+    return (values.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8)
 
 
 def split_phases(image: Tensor) -> Tensor:
     """Make a uint8 (b, h, w, 3) image float (4b, 3, h / 2, w / 2): the pixels of its 2×2 blocks.
 
-    Sizes are rounded up, with black.
+    Of each image the four come one after the other, in the order of `functional.pixel_shuffle`.
+    Sizes are rounded up.
     """
     batch, height, width = image.shape[:3]
     half = (height + 1) // 2, (width + 1) // 2
-    even = functional.pad(image, (0, 0, 0, 2 * half[1] - width, 0, 2 * half[0] - height))
+    even = torch.cat([image, image[:, : height % 2]], dim=1)
+    even = torch.cat([even, even[:, :, : width % 2]], dim=2)
     # First rows, then columns: a row stays a piece of memory, and two pixels become channels.
     of_rows = even.reshape(batch, half[0], 2, half[1] * 6).transpose(1, 2)
     pairs = of_rows.reshape(2 * batch, *half, 6).permute(0, 3, 1, 2)
-    return pairs.reshape(4 * batch, 3, *half).float() / 255.0
+    return from_bytes(pairs.reshape(4 * batch, 3, *half))
 
 
 def join_phases(phases: Tensor, height: int, width: int) -> Tensor:
