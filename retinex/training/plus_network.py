@@ -43,6 +43,7 @@ class PlusNet(nn.Module):
         self.context = ContextEncoder()
         self.pad = PadToStride()
         self.unshuffle = nn.PixelUnshuffle(2)
+        # 4 phases of 3 channels, compressed and as they are.
         self.input_conv = conv3x3(4 * 2 * 3, HALF)
         self.half_down = Blocks(HALF, 1)
         self.to_quarter = nn.Conv2d(HALF, QUARTER, kernel_size=2, stride=2)
