@@ -73,9 +73,10 @@ def open_in_openvino(file: Path, float32: bool) -> Runner:
     request = core.compile_model(core.read_model(pixels), "CPU", options).create_infer_request()
 
     def run(photo: Pixels) -> list[Pixels]:
-        inputs = {"image": photo[None], "thumbnail": make_thumbnail(photo)[None]}
-        seen = describe(describer, inputs) if describer else {"image": photo[None]}
-        return list(request.infer(seen).values())
+        inputs = {"image": photo[None]}
+        if describer:
+            inputs = describe(describer, inputs | {"thumbnail": make_thumbnail(photo)[None]})
+        return list(request.infer(inputs).values())
 
     return run
 

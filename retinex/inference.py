@@ -22,7 +22,6 @@ from retinex.experiments import DEFAULT_EXPERIMENT, EXPERIMENTS
 from retinex.onnx_network import check_not_black
 from retinex.photo import Photo, PhotoSource, Pixels, open_photo
 from retinex.stages import COMPUTED_STAGES, Stage
-from retinex.thumbnail import make_thumbnail
 from retinex.tiles import split_into_tiles
 
 MODELS_FOLDER = Path(__file__).parent.parent / "onnx_models"
@@ -194,9 +193,7 @@ class CombinedEnhancer:
         images = network.allocate_outputs(height, width)
         tiles = list(split_into_tiles(height, width, self._halo, self._stride))
         outputs = network.allocate_outputs(*rgb[tiles[0].rows, tiles[0].columns].shape[:2])
-        inputs: dict[str, Pixels] = {}
-        if network.sees_thumbnail:
-            inputs["thumbnail"] = make_thumbnail(rgb)[None]
+        inputs = network.common_inputs(rgb)
         for done, tile in enumerate(tiles, start=1):
             inputs["image"] = rgb[None, tile.rows, tile.columns]
             self._run_or_fall_back(outputs, inputs)

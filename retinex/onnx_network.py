@@ -38,12 +38,13 @@ class OnnxNetwork:
 
     def run_whole(self, photo: Pixels) -> list[Pixels]:
         """Compute all stages of a photo, (h, w, 3), in one pass: each (1, h, w, channels)."""
-        inputs = {"image": photo[None]}
-        if self.sees_thumbnail:
-            inputs["thumbnail"] = make_thumbnail(photo)[None]
         stages = self.allocate_outputs(*photo.shape[:2])
-        self.run_into(stages, inputs)
+        self.run_into(stages, {"image": photo[None]} | self.common_inputs(photo))
         return list(stages.values())
+
+    def common_inputs(self, photo: Pixels) -> dict[str, Pixels]:
+        """Return what `run_into` takes besides the image, for `photo` and each of its tiles."""
+        return {"thumbnail": make_thumbnail(photo)[None]} if self.sees_thumbnail else {}
 
     def allocate_outputs(self, height: int, width: int) -> dict[str, Pixels]:
         """Make an array for each output, (1, height, width, channels), by its name."""

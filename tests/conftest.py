@@ -11,7 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
+from retinex.device import Device, open_model
 from retinex.experiments import EXPERIMENTS, Experiment
+from retinex.onnx_network import OnnxNetwork
+from retinex.openvino_parts import take_apart
 from retinex.photo import Pixels
 from retinex.training.build import Network, build_network
 from retinex.training.checkpoints import Facts
@@ -57,6 +60,14 @@ def difference(ours: Pixels, reference: Pixels) -> int:
     """The largest difference of two pictures, in steps of 255."""
     assert ours.shape == reference.shape
     return int(np.abs(ours.astype(int) - reference).max())
+
+
+def open_in_parts(model: Path | bytes) -> OnnxNetwork:
+    """Open an ONNX file as OpenVINO takes it, but both parts on the CPU."""
+    describer, pixels = (
+        part and open_model(part, Device.CPU).network.session for part in take_apart(model)
+    )
+    return OnnxNetwork(pixels, describer)
 
 
 def lively_net(experiment: Experiment) -> Network:

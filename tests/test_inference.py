@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from conftest import open_in_parts
 from PIL import Image
 from skimage import data
 
@@ -27,7 +29,6 @@ from retinex.experiments import GROUPS
 from retinex.inference import CombinedEnhancer
 from retinex.metrics import psnr
 from retinex.onnx_network import OnnxNetwork
-from retinex.openvino_parts import take_apart
 from retinex.photo import Pixels
 from retinex.training.low_light import LowLight, darken
 
@@ -60,10 +61,8 @@ def small_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     def open_on_gpu(model: Path | bytes, device: Device) -> OpenedModel:
         if device is Device.CPU:
             return on_cpu(model, Device.CPU)
-        describer, pixels = (
-            part and on_cpu(part, Device.CPU).network.session for part in take_apart(model)
-        )
-        return OpenedModel(OnnxNetwork(OutOfMemory(pixels), describer), Device.CUDA)
+        network = open_in_parts(model)
+        return OpenedModel(replace(network, session=OutOfMemory(network.session)), Device.CUDA)
 
     monkeypatch.setattr(inference, "open_model", open_on_gpu)
 

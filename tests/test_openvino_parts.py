@@ -1,29 +1,18 @@
 """The parts that OpenVINO's provider takes an ONNX file in, run on the CPU."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
-from conftest import difference
+from conftest import difference, open_in_parts
 
 from retinex import EXPERIMENTS
 from retinex.device import Device, open_model
 from retinex.inference import MODELS_FOLDER
-from retinex.onnx_network import OnnxNetwork
-from retinex.openvino_parts import take_apart
 from retinex.photo import Pixels
 from retinex.thumbnail import make_thumbnail
 
 
 def draw_photo(height: int, width: int, brightest: int) -> Pixels:
     return np.random.default_rng(0).integers(0, brightest, (height, width, 3), dtype=np.uint8)
-
-
-def open_in_parts(file: Path) -> OnnxNetwork:
-    describer, pixels = (
-        part and open_model(part, Device.CPU).network.session for part in take_apart(file)
-    )
-    return OnnxNetwork(pixels, describer)
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
