@@ -7,6 +7,7 @@ changes all of them alike. So onnxruntime's own provider computes that, in float
 
 from pathlib import Path
 
+import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidProtobuf
@@ -47,3 +48,19 @@ def require_all_inputs(model: onnx.ModelProto) -> None:
     weights = [weight for weight in model.graph.initializer if weight.name not in inputs]
     del model.graph.initializer[:]
     model.graph.initializer.extend(weights)
+
+
+def make_convolution() -> bytes:
+    """Make an ONNX file of one 3×3 convolution of `features`, (1, 64, 96, 96) float32."""
+    shape = (1, 64, 96, 96)
+    features, sums = (
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+        for name in ("features", "sums")
+    )
+    weights = onnx.numpy_helper.from_array(np.ones((64, 64, 3, 3), np.float32), "weights")
+    conv = onnx.helper.make_node("Conv", ["features", "weights"], ["sums"], pads=[1, 1, 1, 1])
+    graph = onnx.helper.make_graph([conv], "convolution", [features], [sums], [weights])
+    # As the networks' files: onnxruntime may not know onnx's newest versions yet.
+    versions = {"opset_imports": [onnx.helper.make_opsetid("", 18)], "ir_version": 10}
+    file: bytes = onnx.helper.make_model(graph, **versions).SerializeToString()
+    return file

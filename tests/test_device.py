@@ -6,10 +6,11 @@ import pickle
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import timeit
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from multiprocessing import get_context
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,7 +30,6 @@ from retinex.device import (
     open_model,
 )
 from retinex.inference import MODELS_FOLDER
-from retinex.onnx_network import OnnxNetwork
 
 MODEL = MODELS_FOLDER / "split_resize.onnx"
 LIST_OPENVINO_CPUS = device._openvino_cpus.__wrapped__
@@ -131,7 +131,13 @@ class WrongPictures(FakeSession):
 @pytest.fixture(autouse=True)
 def forget_the_machine() -> Iterator[None]:
     FakeCuda.asked.clear()
-    caches = (device.why_not_cuda, device._preload_cuda_libraries)
+    Options.asked.clear()
+    caches = (
+        device.why_not_cuda,
+        device._preload_cuda_libraries,
+        device.why_not_openvino,
+        device._find_openvino_options,
+    )
     for known in caches:
         known.cache_clear()
     yield
@@ -148,19 +154,25 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     monkeypatch.setattr(device, "_has_nvidia_gpu", lambda: True)
     monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: None)
     monkeypatch.setattr(onnxruntime, "InferenceSession", FakeCuda)
-    monkeypatch.setattr(device, "_time_run", time_of_faster)
+    monkeypatch.setattr(device, "_time_in_turns", faster_than_the_cpu)
     return monkeypatch
 
 
-def time_of_faster(photo: np.ndarray, network: OnnxNetwork) -> int:
-    return 2 if network.session.get_providers() == [CPU_PROVIDER] else 1
+def faster_than_the_cpu(*runs: Callable[[], object]) -> list[float]:
+    """Pretend that the first one, which isn't the CPU's, takes the least time."""
+    for run in runs:
+        run()
+    return [float(k) for k in range(len(runs))]
 
 
 class Options(onnxruntime.SessionOptions):
     devices: ClassVar[list[str]] = []
 
+    asked: ClassVar[list[dict[str, str]]] = []
+
     def add_provider_for_devices(self, devices: list[str], options: dict[str, str]) -> None:
         self.devices = devices  # type: ignore[misc]
+        self.asked.append(options)
 
 
 @pytest.fixture
@@ -170,11 +182,9 @@ def openvino(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     monkeypatch.setattr(device, "_has_openvino", lambda: True)
     monkeypatch.setattr(device, "_openvino_cpus", lambda: ["a CPU that OpenVINO knows"])
     monkeypatch.setattr(onnxruntime, "SessionOptions", Options)
-    monkeypatch.setattr(device, "_time_run", time_of_faster)
+    monkeypatch.setattr(device, "_time_in_turns", faster_than_the_cpu)
     monkeypatch.setattr(onnxruntime, "InferenceSession", FakeOpenVino)
-    device.why_not_openvino.cache_clear()
     yield monkeypatch
-    device.why_not_openvino.cache_clear()
 
 
 @dataclass(frozen=True)
@@ -247,10 +257,10 @@ def test_device_that_fails(faster: Faster, behaviour: type[FakeSession], reason:
 
 
 def test_device_that_is_slower_than_the_cpu(faster: Faster) -> None:
-    def time_run(photo: np.ndarray, network: OnnxNetwork) -> int:
-        return 1 if network.session.get_providers() == [CPU_PROVIDER] else 2
+    def time_in_turns(*runs: Callable[[], object]) -> list[float]:
+        return faster_than_the_cpu(*runs)[::-1]
 
-    faster.patch.setattr(device, "_time_run", time_run)
+    faster.patch.setattr(device, "_time_in_turns", time_in_turns)
     opened = open_model(MODEL, Device.AUTO)
     assert opened.device is Device.CPU
     assert f"{faster.device.label} is slower" in opened.reason
@@ -312,13 +322,43 @@ def test_openvino_that_works(openvino: pytest.MonkeyPatch, wanted: Device, exper
 
 
 def test_openvino_that_fails_on_larger_pictures(openvino: pytest.MonkeyPatch) -> None:
-    def time_run(photo: np.ndarray, network: OnnxNetwork) -> float:
+    def time_in_turns(*runs: Callable[[], object]) -> list[float]:
         raise RuntimeError("no memory for 128 pixels")
 
-    openvino.setattr(device, "_time_run", time_run)
+    open_model(MODEL, Device.OPENVINO)  # which finds its precision
+    openvino.setattr(device, "_time_in_turns", time_in_turns)
     opened = open_model(MODEL, Device.AUTO)
     assert opened.device is Device.CPU
     assert "no memory for 128 pixels" in opened.reason
+
+
+@pytest.mark.parametrize(
+    ("seconds", "options"), [([1.0, 2.0], {}), ([2.0, 1.0], device.OPENVINO_FLOAT32)]
+)
+def test_openvino_runs_in_its_faster_precision(
+    openvino: pytest.MonkeyPatch, seconds: list[float], options: dict[str, str]
+) -> None:
+    openvino.setattr(device, "_time_in_turns", lambda *runs: seconds)
+    for _ in range(2):
+        assert open_model(MODEL, Device.OPENVINO).device is Device.OPENVINO
+    # Both are tried once, then the faster one is asked for each time.
+    assert Options.asked == [{}, device.OPENVINO_FLOAT32, options, options]
+
+
+def test_the_least_of_each_runs_turns_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+
+    def seconds_of(run: Callable[[], None], number: int) -> int:
+        run()
+        return {"ours": 10, "theirs": 20}[order[-1]] - len(order)
+
+    monkeypatch.setattr(timeit, "timeit", seconds_of)
+    ours, theirs = device._time_in_turns(
+        *(partial(order.append, who) for who in ("ours", "theirs"))
+    )
+    turns = len(order) // 2
+    assert order == ["ours", "theirs"] * turns
+    assert (ours, theirs) == (10 - (2 * turns - 1), 20 - 2 * turns)
 
 
 def test_openvino_is_registered_once_by_many_threads(openvino: pytest.MonkeyPatch) -> None:
