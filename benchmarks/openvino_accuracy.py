@@ -1,11 +1,11 @@
 """OpenVINO against onnxruntime's own provider on the CPU, on a `FOLDER` of pairs.
 
-OpenVINO runs as the package runs it, as a provider of onnxruntime; that takes Intel's processors
-alone, so on others OpenVINO runs by itself. It computes in bf16 where the processor does. Both run
-the same ONNX files on the same photo in turns and on the same number of threads; the median of the
-ratios within a turn counts. Then come the largest and the mean difference of each stage over all
-pairs, in steps of 255, and by how much the output's PSNR changes. `--float32` keeps OpenVINO, by
-itself, from bf16.
+OpenVINO runs as the package runs it, as a provider of onnxruntime and in the faster precision; that
+provider takes Intel's processors alone, so on others OpenVINO runs by itself, in bf16 where the
+processor knows it. Both run the same ONNX files on the same photo in turns and on the same number
+of threads; the median of the ratios within a turn counts. Then come the largest and the mean
+difference of each stage over all pairs, in steps of 255, and by how much the output's PSNR changes.
+`--float32` keeps OpenVINO, by itself, from bf16.
 """
 
 import argparse

@@ -1,17 +1,17 @@
 """What each rewrite of `retinex.training.rewrites` gains in onnxruntime on the CPU.
 
-One experiment's weights are exported without rewrites, then with one more after another. All of
+An experiment's weights are exported without rewrites, then with one more after another. All of
 them run in this process, turn by turn, on one thread and timed in processor time, so that other
 programs disturb little; the median of the ratios within a turn counts. Memory is what
 a first run adds to the peak of a fresh process (on Linux).
 """
 
 import argparse
-import copy
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -20,12 +20,14 @@ import onnxruntime
 from measuring import time_in_turns
 
 from retinex.training.checkpoints import load_weights
-from retinex.training.networks import RetinexNet
 from retinex.training.onnx_export import export_onnx
+from retinex.training.plus_network import PlusNet
 from retinex.training.rewrites import (
-    MergedEnhanceNet,
     compute_factors_in_phases,
+    merge_enhance_net,
     merge_first_convolutions,
+    place_grown_pixels,
+    read_pixels_in_place,
 )
 
 MEASURE_RUN = """
@@ -39,41 +41,51 @@ print(peak_memory() - before)
 
 
 def main() -> None:
-    """Export the variants, time them and print a table."""
+    """Print a table for each experiment."""
     args = parse_arguments()
-    image = np.random.default_rng(0).integers(0, 256, (1, *args.size, 3), dtype=np.uint8)
-    with tempfile.TemporaryDirectory() as folder:
-        files = export_variants(args.weights, Path(folder))
-        runners = {
-            name: partial(open_session(file).run, None, {"image": image})
-            for name, file in files.items()
-        }
-        seconds = time_in_turns(runners, args.turns, clock=time.process_time)
-        plain = np.array(seconds[next(iter(files))])
-        print(f"{args.weights.stem}, {args.size[0]}×{args.size[1]} pixels, one thread")
-        for name, times in seconds.items():
-            ratio = np.median(plain / times)
-            memory = memory_of_run(files[name], args.size) / 2**20
-            print(f"{name:42} {np.median(times):6.2f} s {ratio:6.2f}× {memory:6.0f} MB")
+    for weights in args.weights:
+        with tempfile.TemporaryDirectory() as folder:
+            files = export_variants(weights, Path(folder))
+            print(f"{weights.stem}, {args.size[0]}×{args.size[1]} pixels, one thread")
+            compare(files, args.size, args.turns)
+
+
+def compare(files: dict[str, Path], size: tuple[int, int], turns: int) -> None:
+    """Time the variants and print a line for each."""
+    image = np.random.default_rng(0).integers(0, 256, (1, *size, 3), dtype=np.uint8)
+    runners = {
+        name: partial(open_session(file).run, None, {"image": image})
+        for name, file in files.items()
+    }
+    seconds = time_in_turns(runners, turns, clock=time.process_time)
+    plain = np.array(seconds[next(iter(files))])
+    for name, times in seconds.items():
+        ratio = np.median(plain / times)
+        memory = memory_of_run(files[name], size) / 2**20
+        print(f"{name:42} {np.median(times):6.2f} s {ratio:6.2f}× {memory:6.0f} MB", flush=True)
 
 
 def export_variants(weights: Path, folder: Path) -> dict[str, Path]:
     """Export with no rewrite, with the first, with the first two…; return the files by name."""
     net, experiment, facts = load_weights(weights)
-    if not isinstance(net, RetinexNet):
-        raise SystemExit(f"{weights}: name weights of Decom-Net and Enhance-Net")
-    variants = {"as trained": copy.deepcopy(net)}
-    merge_first_convolutions(net.decom)
-    variants["+ Decom-Net's first convolutions merged"] = copy.deepcopy(net)
-    compute_factors_in_phases(net.decom)
-    variants["+ Decom-Net's last convolution in phases"] = copy.deepcopy(net)
-    if net.enhance is not None:
-        net.add_module("enhance", MergedEnhanceNet(net.enhance))
-        variants["+ Enhance-Net merged, at half size"] = net
+    rewrites: dict[str, Callable[[], None]] = {"as trained": lambda: None}
+    if isinstance(net, PlusNet):
+        rewrites["+ photo read in place"] = partial(read_pixels_in_place, net)
+        rewrites["+ sizes doubled by transposed convolutions"] = partial(place_grown_pixels, net)
+    else:
+        rewrites["+ Decom-Net's first convolutions merged"] = partial(
+            merge_first_convolutions, net.decom
+        )
+        rewrites["+ Decom-Net's last convolution in phases"] = partial(
+            compute_factors_in_phases, net.decom
+        )
+        if net.enhance is not None:
+            rewrites["+ Enhance-Net merged, at half size"] = partial(merge_enhance_net, net)
     files = {}
-    for index, (name, variant) in enumerate(variants.items()):
-        files[name] = folder / f"{index}.onnx"
-        export_onnx(variant, experiment, facts, files[name], as_trained=True)
+    for name, rewrite in rewrites.items():
+        rewrite()
+        files[name] = folder / f"{len(files)}.onnx"
+        export_onnx(net, experiment, facts, files[name], as_trained=True)
     return files
 
 
@@ -96,7 +108,10 @@ def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description="Measure what each rewrite at export gains.")
     parser.add_argument(
-        "weights", nargs="?", type=Path, default=Path("checkpoints/join.safetensors")
+        "weights",
+        nargs="*",
+        type=Path,
+        default=[Path(f"checkpoints/{name}.safetensors") for name in ("join", "retinex_plus")],
     )
     parser.add_argument("--size", type=int, nargs=2, default=(400, 600), metavar=("H", "W"))
     parser.add_argument("--turns", type=int, default=7)

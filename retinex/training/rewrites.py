@@ -26,9 +26,10 @@ from retinex.training.networks import (
     Decomposition,
     EnhanceNet,
     ResizeUp,
+    RetinexNet,
     TransposedUp,
 )
-from retinex.training.plus_network import PlusNet
+from retinex.training.plus_network import PlusNet, Up
 
 PHASES = tuple(product(range(2), repeat=2))
 """Row and column of a pixel within its 2×2 block."""
@@ -41,11 +42,12 @@ def rewrite(net: Network) -> Network:
     rewritten = copy.deepcopy(net)
     if isinstance(rewritten, PlusNet):
         read_pixels_in_place(rewritten)
+        place_grown_pixels(rewritten)
         return rewritten
     merge_first_convolutions(rewritten.decom)
     compute_factors_in_phases(rewritten.decom)
     if rewritten.enhance is not None:
-        rewritten.add_module("enhance", MergedEnhanceNet(rewritten.enhance))
+        merge_enhance_net(rewritten)
     return rewritten
 
 
@@ -64,6 +66,36 @@ def read_pixels_in_place(net: PlusNet) -> None:
     net.input_conv = new_conv(pixels, bias, stride=2, padding=2)
 
 
+def place_grown_pixels(net: PlusNet) -> None:
+    """Let transposed convolutions double PlusNet's sizes: they place the pixels themselves.
+
+    Moving apart the pixels of 4 phases takes longer than the convolution that makes them.
+    """
+    for name in ("from_eighth", "from_quarter"):
+        net.add_module(name, PlacingUp(net.get_submodule(name)))
+
+
+class PlacingUp(nn.Module):
+    """An `Up` by one transposed convolution.
+
+    A channel of ones carries the bias, as that is another one for each of the 4 pixels.
+    """
+
+    def __init__(self, up: nn.Module) -> None:
+        super().__init__()
+        assert isinstance(up, Up)
+        weight, bias = kernel(up.conv)
+        with_bias = torch.cat([weight[:, :, 0, 0], bias[:, None]], dim=1)
+        phases, in_channels = with_bias.shape
+        self.conv = nn.ConvTranspose2d(in_channels, phases // 4, 2, stride=2, bias=False)
+        self.conv.weight = nn.Parameter(with_bias.T.reshape(in_channels, phases // 4, 2, 2).float())
+
+    def forward(self, features: Tensor, skip: Tensor) -> Tensor:
+        """Grow `features`, (b, c, h, w), to the size of `skip` and add it."""
+        grown: Tensor = self.conv(functional.pad(features, (0, 0, 0, 0, 0, 1), value=1.0))
+        return grown + skip
+
+
 def merge_first_convolutions(decom: DecomNet) -> None:
     """Make one 5×5 convolution of Decom-Net's two first ones, which no activation separates."""
     merged = merge(*kernel(decom.input_conv), *kernel(decom.convs[0]))
@@ -80,6 +112,12 @@ def compute_factors_in_phases(decom: DecomNet) -> None:
     weight, bias = kernel(decom.output_conv)
     in_phases = new_conv(split_output(weight), bias.repeat_interleave(4), stride=2, padding=1)
     decom.add_module("output_conv", nn.Sequential(in_phases, nn.PixelShuffle(2)))
+
+
+def merge_enhance_net(net: RetinexNet) -> None:
+    """Put a `MergedEnhanceNet` in Enhance-Net's place."""
+    assert net.enhance is not None
+    net.add_module("enhance", MergedEnhanceNet(net.enhance))
 
 
 class MergedEnhanceNet(nn.Module):
