@@ -117,6 +117,18 @@ def test_one_file_holds_everything(exported: dict[str, Exported], name: str) -> 
 
 
 @each_structure
+def test_no_convolution_is_one_that_webgpu_gets_wrong(
+    exported: dict[str, Exported], name: str
+) -> None:
+    """onnxruntime's of 6, 9, 15… channels are, up to version 1.30 at least (its issue 29651)."""
+    graph = onnx.load(exported[name].file).graph
+    sizes = {weight.name: weight.dims for weight in graph.initializer}
+    convolved = [sizes[node.input[1]][1] for node in graph.node if node.op_type == "Conv"]
+    assert 64 in convolved
+    assert not [count for count in convolved if count > 3 and count % 3 == 0 and count % 4]
+
+
+@each_structure
 def test_denormal_weights_are_flushed(exported: dict[str, Exported], name: str) -> None:
     model = onnx.load(exported[name].file)
     smallest = np.finfo(np.float32).tiny

@@ -62,8 +62,19 @@ def read_pixels_in_place(net: PlusNet) -> None:
     by_phase = weight.reshape(out_channels, phases // 4, 2, 2, 3, 3)
     pixels = by_phase.permute(0, 1, 4, 2, 5, 3).reshape(out_channels, phases // 4, 6, 6)
     net.add_module("pad", nn.Identity())
-    net.add_module("unshuffle", nn.Identity())
-    net.input_conv = new_conv(pixels, bias, stride=2, padding=2)
+    net.add_module("unshuffle", RepeatChannel())
+    net.input_conv = new_conv(functional.pad(pixels, (0, 0, 0, 0, 0, 1)), bias, stride=2, padding=2)
+
+
+class RepeatChannel(nn.Module):
+    """Repeats the first of 6 channels as a 7th, which nothing comes of.
+
+    onnxruntime's convolutions of 6 channels are wrong on WebGPU (its issue 29651, version 1.30).
+    """
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return (b, c + 1, h, w)."""
+        return torch.cat([features, features[:, :1]], dim=1)
 
 
 def place_grown_pixels(net: PlusNet) -> None:
@@ -78,21 +89,22 @@ def place_grown_pixels(net: PlusNet) -> None:
 class PlacingUp(nn.Module):
     """An `Up` by one transposed convolution.
 
-    A channel of ones carries the bias, as that is another one for each of the 4 pixels.
+    A channel of ones carries the bias, as that is another one for each of the 4 pixels; three more
+    keep the number of channels a multiple of 4, which onnxruntime's WebGPU wants.
     """
 
     def __init__(self, up: nn.Module) -> None:
         super().__init__()
         assert isinstance(up, Up)
         weight, bias = kernel(up.conv)
-        with_bias = torch.cat([weight[:, :, 0, 0], bias[:, None]], dim=1)
+        with_bias = functional.pad(torch.cat([weight[:, :, 0, 0], bias[:, None]], dim=1), (0, 3))
         phases, in_channels = with_bias.shape
         self.conv = nn.ConvTranspose2d(in_channels, phases // 4, 2, stride=2, bias=False)
         self.conv.weight = nn.Parameter(with_bias.T.reshape(in_channels, phases // 4, 2, 2).float())
 
     def forward(self, features: Tensor, skip: Tensor) -> Tensor:
         """Grow `features`, (b, c, h, w), to the size of `skip` and add it."""
-        grown: Tensor = self.conv(functional.pad(features, (0, 0, 0, 0, 0, 1), value=1.0))
+        grown: Tensor = self.conv(functional.pad(features, (0, 0, 0, 0, 0, 4), value=1.0))
         return grown + skip
 
 
