@@ -8,8 +8,8 @@ is from that of onnxruntime on the CPU, in steps of 255; PyTorch's is at the pho
 the exported networks see mirrored.
 
 A line below tells what share of the networks' time denoising their reflectance takes. The last line
-is of all experiments on one photo as the demo runs them, those with one Decom-Net as one, against
-one after the other.
+is of all experiments on one photo on the CPU: as the demo runs them, those with one Decom-Net as
+one, against one after the other.
 """
 
 import argparse
@@ -79,7 +79,7 @@ def describe_groups(photo: Pixels, turns: int) -> str:
     opened = open_photo(photo)
 
     def run_all(groups: Iterable[Sequence[str]]) -> Callable[[], object]:
-        enhancers = [CombinedEnhancer(names) for names in groups]
+        enhancers = [CombinedEnhancer(names, Device.CPU) for names in groups]
         return lambda: [enhancer.enhance(opened) for enhancer in enhancers]
 
     each = run_all([name] for name in EXPERIMENTS)

@@ -1,24 +1,32 @@
 """OpenVINO against onnxruntime's own provider on the CPU, on a `FOLDER` of pairs.
 
-OpenVINO runs as the package runs it, as a provider of onnxruntime and in the faster precision; that
-provider takes Intel's processors alone, so on others OpenVINO runs by itself, in bf16 where the
-processor knows it. Both run the same ONNX files on the same photo in turns and on the same number
-of threads; the median of the ratios within a turn counts. Then come the largest and the mean
-difference of each stage over all pairs, in steps of 255, and by how much the output's PSNR changes.
-`--float32` keeps OpenVINO, by itself, from bf16.
+OpenVINO runs as the package runs it, as a provider of onnxruntime; that takes Intel's processors
+alone, so on others OpenVINO runs by itself. `--precision` chooses its numbers: "auto" the faster
+ones, of OpenVINO by itself bf16 where the processor knows it. Both run the same ONNX files on the
+same photo in turns and on the same number of threads; the median of the ratios within a turn
+counts. Then come the largest and the mean difference of each stage over all pairs, in steps of 255,
+and by how much the output's PSNR changes.
 """
 
 import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import openvino
 from measuring import time_in_turns
 from tqdm import tqdm
 
+from retinex import device
 from retinex.datasets import LOL_TEST_FOLDER, match_stems
-from retinex.device import CPU_PROVIDER, Device, open_model, why_not_openvino
+from retinex.device import (
+    CPU_PROVIDER,
+    OPENVINO_FLOAT32,
+    Device,
+    open_model,
+    why_not_openvino,
+)
 from retinex.experiments import EXPERIMENTS
 from retinex.inference import MODELS_FOLDER
 from retinex.machine import usable_cores
@@ -38,11 +46,14 @@ def main() -> None:
     args = parse_arguments()
     files = match_stems(args.pairs, LOL_TEST_FOLDER)
     can = ", ".join(openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
-    through = "by itself" if args.float32 or why_not_openvino() else "through onnxruntime"
-    print(f"OpenVINO {through}, {usable_cores()} threads; the processor can: {can}")
+    through = "by itself" if why_not_openvino() else "through onnxruntime"
+    print(
+        f"OpenVINO {through}, precision {args.precision}, {usable_cores()} threads; "
+        f"the processor can: {can}"
+    )
     for experiment in args.experiment:
         file = MODELS_FOLDER / f"{experiment}.onnx"
-        on_openvino, on_onnxruntime = open_in_openvino(file, args.float32), open_as_usual(file)
+        on_openvino, on_onnxruntime = open_in_openvino(file, args.precision), open_as_usual(file)
         photo = open_photo(files[0][0]).rgb
         runs = {
             "onnxruntime": lambda run=on_onnxruntime, photo=photo: run(photo),
@@ -60,12 +71,16 @@ def open_as_usual(file: Path) -> Runner:
     return open_model(file, Device.CPU).network.run_whole
 
 
-def open_in_openvino(file: Path, float32: bool) -> Runner:
+def open_in_openvino(file: Path, precision: str) -> Runner:
     """Open an ONNX file in OpenVINO, if it can be as a provider of onnxruntime."""
-    if not (float32 or why_not_openvino()):
-        return open_model(file, Device.OPENVINO).network.run_whole
+    if not why_not_openvino():
+        if precision == "auto":
+            return open_model(file, Device.OPENVINO).network.run_whole
+        chosen = {"bf16": {}, "float32": OPENVINO_FLOAT32}[precision]
+        with patch.object(device, "_find_openvino_options", lambda: chosen):
+            return open_model(file, Device.OPENVINO).network.run_whole
     options = {"INFERENCE_NUM_THREADS": usable_cores()}
-    if float32:
+    if precision == "float32":
         options["INFERENCE_PRECISION_HINT"] = "f32"
     core = openvino.Core()
     describer_file, pixels = take_apart(file)
@@ -102,7 +117,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("pairs", type=Path, help="folder of pairs, such as data/lol")
     names = [name for name in EXPERIMENTS if (MODELS_FOLDER / f"{name}.onnx").is_file()]
     parser.add_argument("--experiment", nargs="+", default=names, choices=names)
-    parser.add_argument("--float32", action="store_true", help="not in bf16")
+    parser.add_argument("--precision", choices=("auto", "bf16", "float32"), default="auto")
     parser.add_argument("--turns", type=int, default=5)
     return parser.parse_args()
 

@@ -1,9 +1,9 @@
 """What each rewrite of `retinex.training.rewrites` gains in onnxruntime on the CPU.
 
 An experiment's weights are exported without rewrites, then with one more after another. All of
-them run in this process, turn by turn, on one thread and timed in processor time, so that other
-programs disturb little; the median of the ratios within a turn counts. Memory is what
-a first run adds to the peak of a fresh process (on Linux).
+them run in this process, turn by turn; the median of the ratios within a turn counts. On one
+thread they are timed in processor time, so that other programs disturb little; `--threads` are
+more. Memory is what a first run adds to the peak of a fresh process (on Linux).
 """
 
 import argparse
@@ -46,18 +46,19 @@ def main() -> None:
     for weights in args.weights:
         with tempfile.TemporaryDirectory() as folder:
             files = export_variants(weights, Path(folder))
-            print(f"{weights.stem}, {args.size[0]}×{args.size[1]} pixels, one thread")
-            compare(files, args.size, args.turns)
+            print(f"{weights.stem}, {args.size[0]}×{args.size[1]} pixels, threads: {args.threads}")
+            compare(files, args.size, args.threads, args.turns)
 
 
-def compare(files: dict[str, Path], size: tuple[int, int], turns: int) -> None:
+def compare(files: dict[str, Path], size: tuple[int, int], threads: int, turns: int) -> None:
     """Time the variants and print a line for each."""
     image = np.random.default_rng(0).integers(0, 256, (1, *size, 3), dtype=np.uint8)
     runners = {
-        name: partial(open_session(file).run, None, {"image": image})
+        name: partial(open_session(file, threads).run, None, {"image": image})
         for name, file in files.items()
     }
-    seconds = time_in_turns(runners, turns, clock=time.process_time)
+    clock = time.process_time if threads == 1 else time.perf_counter
+    seconds = time_in_turns(runners, turns, clock=clock)
     plain = np.array(seconds[next(iter(files))])
     for name, times in seconds.items():
         ratio = np.median(plain / times)
@@ -89,10 +90,11 @@ def export_variants(weights: Path, folder: Path) -> dict[str, Path]:
     return files
 
 
-def open_session(file: Path) -> onnxruntime.InferenceSession:
-    """Open a file on one thread of the CPU."""
+def open_session(file: Path, threads: int) -> onnxruntime.InferenceSession:
+    """Open a file on some threads of the CPU, which end their waiting when a run is done."""
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
+    options.intra_op_num_threads = threads
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
 
 
@@ -114,6 +116,7 @@ def parse_arguments() -> argparse.Namespace:
         default=[Path(f"checkpoints/{name}.safetensors") for name in ("join", "retinex_plus")],
     )
     parser.add_argument("--size", type=int, nargs=2, default=(400, 600), metavar=("H", "W"))
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--turns", type=int, default=7)
     return parser.parse_args()
 

@@ -42,8 +42,8 @@ LARGEST_ROUNDING = 5
 """Steps of 255 that pictures computed in bf16 may differ from those of the CPU in float32."""
 
 WORTHWHILE = 0.95
-"""Share of the CPU's time that a device takes at most: of equals chance would choose, and other
-devices take more memory."""
+"""Share of the CPU's time that lets `auto` choose a device: of equals chance would choose, and
+other devices take more memory."""
 
 CUDA_OPTIONS = {
     # EXHAUSTIVE, the default, searches anew for every photo size: seconds instead of milliseconds.
@@ -62,7 +62,7 @@ class Device(StrEnum):
     """What to run the networks on."""
 
     AUTO = "auto"
-    """CUDA if it works, else the faster of the others."""
+    """CUDA, else OpenVINO, if it works and is clearly faster than the CPU; else the CPU."""
     CUDA = "cuda"
     OPENVINO = "openvino"
     """Intel's library for its CPUs; computes in bf16 where that is faster."""
@@ -75,7 +75,7 @@ class Device(StrEnum):
 
 
 TRIED_SIZE = {Device.CUDA: (256, 384), Device.OPENVINO: (128, 192)}
-"""Height and width of what a device must compute sooner than the CPU. Smaller pictures take a GPU
+"""Height and width of what a device must compute faster than the CPU. Smaller pictures take a GPU
 no less time, as starting its kernels is what they wait for."""
 
 INSTALL = {
@@ -155,7 +155,7 @@ def _open_on_fastest(model: Path | bytes) -> OpenedModel:
 
 
 def _require_better(opened: OpenedModel, cpu: OpenedModel) -> None:
-    """Raise `DeviceError` unless a device's pictures are the CPU's, and made sooner."""
+    """Raise `DeviceError` unless a device's pictures are the CPU's, and made clearly faster."""
     device, network = opened.device, opened.network
     ramp = _draw_ramp(*TRIED_SIZE[device])
     if _compare_runs(ramp, network, cpu.network) > LARGEST_ROUNDING:
@@ -220,13 +220,13 @@ def _open_on_openvino(model: Path | bytes) -> OnnxNetwork:
 def _find_openvino_options() -> dict[str, str]:
     """Return the options that OpenVINO is faster with: in bf16 or in float32.
 
-    Where the processor has bf16 it takes that, but AVX512 computes half as fast in it as in
-    float32; only AMX is made for it.
+    Where the processor has bf16 it takes that, but Intel's AVX512 computes half as fast in it as in
+    float32; AMX is made for it.
     """
     as_it_chooses, in_float32 = _time_in_turns(
         _prepare_convolution({}), _prepare_convolution(OPENVINO_FLOAT32)
     )
-    return {} if as_it_chooses < in_float32 else OPENVINO_FLOAT32
+    return {} if as_it_chooses < WORTHWHILE * in_float32 else OPENVINO_FLOAT32
 
 
 def _prepare_convolution(options: dict[str, str]) -> Callable[[], object]:

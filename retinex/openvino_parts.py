@@ -1,8 +1,8 @@
 """How OpenVINO takes an ONNX file: with no optional input, and without what concerns whole photos.
 
-OpenVINO computes in bf16 where the processor does. That changes pixels by a step of 255 or two,
-each in its own way; but rounding what is decided of the whole photo, such as how bright it becomes,
-changes all of them alike. So onnxruntime's own provider computes that, in float32.
+OpenVINO computes in bf16 where that is faster (`retinex.device`). That changes pixels by a step of
+255 or two, each in its own way; but rounding what is decided of the whole photo, such as how bright
+it becomes, changes all of them alike. So onnxruntime's own provider computes that, in float32.
 """
 
 from pathlib import Path

@@ -6,10 +6,11 @@ from functools import cache
 import numpy as np
 import pytest
 
-from retinex import EXPERIMENTS, Device, Enhancement, Enhancer
-from retinex.device import LARGEST_ROUNDING, why_not_openvino
+from retinex import EXPERIMENTS, Device, Enhancement, Enhancer, device
+from retinex.device import LARGEST_ROUNDING, OPENVINO_FLOAT32, why_not_openvino
 from retinex.experiments import GROUPS
 from retinex.inference import CombinedEnhancer
+from retinex.openvino_parts import make_convolution
 from retinex.photo import Pixels
 from retinex.stages import COMPUTED_STAGES
 
@@ -67,3 +68,11 @@ def test_threads_get_their_own_pictures() -> None:
         results = list(pool.map(ours.enhance, photos))
     for photo, result in zip(photos, results, strict=True):
         assert_same_pictures(result, enhancer("retinex_plus", Device.CPU).enhance(photo))
+
+
+def test_float32_is_float32() -> None:
+    session = device._new_openvino_session(make_convolution(), OPENVINO_FLOAT32)
+    value = 1 + 2**-9  # between two numbers of bf16
+    features = np.full(session.get_inputs()[0].shape, value, np.float32)
+    (sums,) = session.run(None, {"features": features})
+    assert sums.max() == pytest.approx(64 * 9 * value, abs=0.1)

@@ -39,7 +39,7 @@ TINY = {
     "benchmarks/inference_speed.py": ["--turns", "1", "--size", "8", "8"],
     "benchmarks/photo_sizes.py": ["--megapixels", "0.01"],
     "benchmarks/roofline.py": ["--turns", "1", "--size", "8", "8", "--experiment", QUICKEST],
-    "benchmarks/rewrites.py": ["--help"],  # takes three exports and as many processes
+    "benchmarks/rewrites.py": ["--help"],  # takes seven exports and as many processes
     "benchmarks/alternatives.py": ["--turns", "1", "--size", "16", "16", "--experiment", QUICKEST],
     "benchmarks/openvino_accuracy.py": ["--turns", "1", "--experiment", QUICKEST],
     "demo.py": ["--help"],  # started by tests/test_demo.py

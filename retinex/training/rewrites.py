@@ -2,7 +2,8 @@
 
 RetinexNet's have linear layers back to back, which merge; and what Enhance-Net does at full size
 can be done at half the size, in *phases*: the four maps of the pixels at even and odd rows and
-columns, stacked as channels in the order of `functional.pixel_shuffle`.
+columns, stacked as channels in the order of `functional.pixel_shuffle`. PlusNet reads the photo
+and grows its maps without moving pixels, and in a way that is right on WebGPU, too.
 
 Zero padding between merged layers is what can't be merged, so the outermost pixels come out
 differently. The photo's pixels don't, by the border that `portable.add_border` gives each
@@ -67,7 +68,7 @@ def read_pixels_in_place(net: PlusNet) -> None:
 
 
 class RepeatChannel(nn.Module):
-    """Repeats the first of 6 channels as a 7th, which nothing comes of.
+    """Repeats the first of 6 channels as a 7th, whose weights are 0.
 
     onnxruntime's convolutions of 6 channels are wrong on WebGPU (its issue 29651, version 1.30).
     """
@@ -89,22 +90,26 @@ def place_grown_pixels(net: PlusNet) -> None:
 class PlacingUp(nn.Module):
     """An `Up` by one transposed convolution.
 
-    A channel of ones carries the bias, as that is another one for each of the 4 pixels; three more
-    keep the number of channels a multiple of 4, which onnxruntime's WebGPU wants.
+    `Up` has a bias for each of a block's 4 pixels, a transposed convolution one for all. So a
+    channel of ones carries them; three more let WebGPU read channels 4 at a time.
     """
+
+    ONES = 4
 
     def __init__(self, up: nn.Module) -> None:
         super().__init__()
         assert isinstance(up, Up)
         weight, bias = kernel(up.conv)
-        with_bias = functional.pad(torch.cat([weight[:, :, 0, 0], bias[:, None]], dim=1), (0, 3))
+        with_bias = functional.pad(
+            torch.cat([weight[:, :, 0, 0], bias[:, None]], dim=1), (0, self.ONES - 1)
+        )
         phases, in_channels = with_bias.shape
         self.conv = nn.ConvTranspose2d(in_channels, phases // 4, 2, stride=2, bias=False)
         self.conv.weight = nn.Parameter(with_bias.T.reshape(in_channels, phases // 4, 2, 2).float())
 
     def forward(self, features: Tensor, skip: Tensor) -> Tensor:
         """Grow `features`, (b, c, h, w), to the size of `skip` and add it."""
-        grown: Tensor = self.conv(functional.pad(features, (0, 0, 0, 0, 0, 4), value=1.0))
+        grown: Tensor = self.conv(functional.pad(features, (0, 0, 0, 0, 0, self.ONES), value=1.0))
         return grown + skip
 
 
