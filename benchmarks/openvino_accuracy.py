@@ -20,13 +20,7 @@ from tqdm import tqdm
 
 from retinex import device
 from retinex.datasets import LOL_TEST_FOLDER, match_stems
-from retinex.device import (
-    CPU_PROVIDER,
-    OPENVINO_FLOAT32,
-    Device,
-    open_model,
-    why_not_openvino,
-)
+from retinex.device import CPU_PROVIDER, Device, open_model, why_not_openvino
 from retinex.experiments import EXPERIMENTS
 from retinex.inference import MODELS_FOLDER
 from retinex.machine import usable_cores
@@ -36,6 +30,13 @@ from retinex.openvino_parts import take_apart
 from retinex.photo import Pixels, open_photo
 from retinex.stages import COMPUTED_STAGES
 from retinex.thumbnail import make_thumbnail
+
+PRECISIONS: dict[str, Callable[[], dict[str, str]]] = {
+    "auto": device._find_openvino_options,
+    "bf16": dict,
+    "float32": lambda: device.OPENVINO_FLOAT32,
+}
+"""What finds the options of OpenVINO as a provider of onnxruntime."""
 
 Runner = Callable[[Pixels], list[Pixels]]
 """Computes the stages of a photo, (h, w, 3) uint8: each (1, h, w, channels)."""
@@ -74,10 +75,7 @@ def open_as_usual(file: Path) -> Runner:
 def open_in_openvino(file: Path, precision: str) -> Runner:
     """Open an ONNX file in OpenVINO, if it can be as a provider of onnxruntime."""
     if not why_not_openvino():
-        if precision == "auto":
-            return open_model(file, Device.OPENVINO).network.run_whole
-        chosen = {"bf16": {}, "float32": OPENVINO_FLOAT32}[precision]
-        with patch.object(device, "_find_openvino_options", lambda: chosen):
+        with patch.object(device, "_find_openvino_options", PRECISIONS[precision]):
             return open_model(file, Device.OPENVINO).network.run_whole
     options = {"INFERENCE_NUM_THREADS": usable_cores()}
     if precision == "float32":
@@ -117,7 +115,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("pairs", type=Path, help="folder of pairs, such as data/lol")
     names = [name for name in EXPERIMENTS if (MODELS_FOLDER / f"{name}.onnx").is_file()]
     parser.add_argument("--experiment", nargs="+", default=names, choices=names)
-    parser.add_argument("--precision", choices=("auto", "bf16", "float32"), default="auto")
+    parser.add_argument("--precision", choices=PRECISIONS, default="auto")
     parser.add_argument("--turns", type=int, default=5)
     return parser.parse_args()
 

@@ -164,7 +164,7 @@ def _require_better(opened: OpenedModel, cpu: OpenedModel) -> None:
         partial(network.run_whole, ramp), partial(cpu.network.run_whole, ramp)
     )
     if ours > WORTHWHILE * theirs:
-        raise DeviceError(device, f"{device.label} isn't faster than the CPU here")
+        raise DeviceError(device, f"{device.label} isn't clearly faster than the CPU here")
 
 
 def _time_in_turns(*runs: Callable[[], object]) -> list[float]:
