@@ -482,4 +482,11 @@ def prepare_download(kind: Download, results: Results | None, experiment: str) -
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except SystemExit as ending:
+        if ending.code is not None:  # it wasn't a signal that ended the demo
+            raise
+    # Python's own end would crash if networks still run in threads.
+    sys.stdout.flush()
+    os._exit(0)

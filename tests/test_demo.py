@@ -1175,6 +1175,22 @@ def test_users_at_once_get_their_own_pictures(server: str, tmp_path: Path) -> No
             np.testing.assert_array_equal(np.asarray(Image.open(output)), expected)
 
 
+@pytest.mark.parametrize("attempt", range(3))  # as not all ends would meet a network at work
+def test_ends_without_a_crash_while_networks_run(
+    attempt: int, dark_photo: Path, tmp_path: Path
+) -> None:
+    settings = {"RETINEX_DEVICE": DEVICE, "TMPDIR": str(tmp_path)}
+    server = start([sys.executable, "demo.py"], ROOT, tmp_path, **settings)
+    api = f"{server.address}/gradio_api"
+    (path,) = httpx.post(f"{api}/upload", files={"files": dark_photo.open("rb")}).json()
+    data = [{"path": path, "meta": {"_type": "gradio.FileData"}}, None]
+    calls = [httpx.post(f"{api}/call/compare", json={"data": data}).json() for _ in range(8)]
+    httpx.get(f"{api}/call/compare/{calls[0]['event_id']}", timeout=NETWORKS_TIMEOUT)
+    stop(server)
+    assert server.process.returncode == 0, server.log.read_text()
+    assert not list(tmp_path.glob("retinex-*"))  # where visitors' files were
+
+
 @pytest.mark.parametrize(
     ("there", "wanted", "borrowed"),
     [(True, "AUTO", "15"), (True, "CPU", ""), (False, "AUTO", "")],
