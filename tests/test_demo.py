@@ -1165,7 +1165,7 @@ def test_users_at_once_get_their_own_pictures(server: str, tmp_path: Path) -> No
             server,
             verbose=False,
             download_files=str(tmp_path / str(user)),
-            httpx_kwargs={"timeout": NETWORKS_TIMEOUT},
+            httpx_kwargs={"timeout": NETWORKS_TIMEOUT / 1000},
         )
         return photo, client.predict(handle_file(photo), "join", api_name="/enhance")[3]
 
@@ -1182,10 +1182,10 @@ def test_ends_without_a_crash_while_networks_run(
     settings = {"RETINEX_DEVICE": DEVICE, "TMPDIR": str(tmp_path)}
     server = start([sys.executable, "demo.py"], ROOT, tmp_path, **settings)
     api = f"{server.address}/gradio_api"
-    (path,) = httpx.post(f"{api}/upload", files={"files": dark_photo.open("rb")}).json()
+    (path,) = httpx.post(f"{api}/upload", files={"files": dark_photo.read_bytes()}).json()
     data = [{"path": path, "meta": {"_type": "gradio.FileData"}}, None]
     calls = [httpx.post(f"{api}/call/compare", json={"data": data}).json() for _ in range(8)]
-    httpx.get(f"{api}/call/compare/{calls[0]['event_id']}", timeout=NETWORKS_TIMEOUT)
+    httpx.get(f"{api}/call/compare/{calls[0]['event_id']}", timeout=NETWORKS_TIMEOUT / 1000)
     stop(server)
     assert server.process.returncode == 0, server.log.read_text()
     assert not list(tmp_path.glob("retinex-*"))  # where visitors' files were
