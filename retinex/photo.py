@@ -131,8 +131,11 @@ def open_photo(source: PhotoSource, max_pixels: int | None = None) -> Photo:
     try:
         if isinstance(file, Image.Image):
             return _photo_from_image(file, name, max_pixels)
-        with Image.open(file, formats=PHOTO_FORMATS) as image:
-            return _photo_from_image(image, name, max_pixels)
+        if isinstance(file, str | Path):
+            # By its name Pillow would map it into memory, and get TIFFs lying on their side wrong.
+            with Path(file).open("rb") as opened:
+                return _photo_from_file(opened, name, max_pixels)
+        return _photo_from_file(file, name, max_pixels)
     except (FileNotFoundError, IsADirectoryError, PermissionError, MemoryError, PhotoError):
         raise
     except Exception as error:  # decoders raise nearly anything of broken files
@@ -210,6 +213,11 @@ def _photo_from_array(pixels: NDArray[np.uint8] | NDArray[np.uint16], limit: int
     # A copy: the caller may go on to change the array.
     rgb = np.broadcast_to(eight_bit[:, :, :3], (*pixels.shape[:2], 3)).copy()
     return Photo(rgb, alpha=eight_bit[:, :, 3].copy() if pixels.shape[2] == 4 else None)
+
+
+def _photo_from_file(file: IO[bytes], name: str | Path, limit: int | None) -> Photo:
+    with Image.open(file, formats=PHOTO_FORMATS) as image:
+        return _photo_from_image(image, name, limit)
 
 
 def _photo_from_image(image: Image.Image, name: str | Path, limit: int | None) -> Photo:

@@ -47,10 +47,12 @@ EXIF_BLOCKS = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
 
 
 def read_xmp(upright: Image.Image) -> bytes:
-    """Return an image's XMP packet, empty if it has none."""
+    """Return an image's XMP packet, that of upright pixels; empty if it has none."""
     xmp = upright.info.get("xmp")
     if not isinstance(xmp, bytes):  # none, or a TIFF tag of another kind
         return b""
+    # EXIF data had the last word on it.
+    xmp = re.sub(rb"(tiff:Orientation(?:=[\"']|>))[2-8]", rb"\g<1>1", xmp)
     # Phones append a short video, which the output doesn't have.
     return re.sub(rb"((?:MotionPhoto|MicroVideo)(?:=[\"']|>))1", rb"\g<1>0", xmp)
 

@@ -89,6 +89,21 @@ def test_exif_orientation(tmp_path: Path, rgb: Pixels, orientation: int, kind: s
     assert difference(shown_by_a_viewer, rgb) <= 24
 
 
+@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK", "I;16"])
+def test_uncompressed_tiffs_lying_on_their_side(tmp_path: Path, rgb: Pixels, mode: str) -> None:
+    gray = Image.fromarray(rgb).convert("L")
+    stored = gray.convert(mode)
+    if mode == "I;16":
+        stored = Image.fromarray(np.asarray(gray).astype(np.uint16) * 257)
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    path = tmp_path / "a.tif"
+    stored.save(path, exif=exif)
+    upright = np.rot90(np.asarray(gray), -1)
+    for source in (path, str(path), path.read_bytes()):
+        assert difference(open_photo(source).rgb, np.dstack([upright] * 3)) <= 1
+
+
 XMP = (
     '<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?>'
     '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6" xmp:Rating="4"'
@@ -96,9 +111,9 @@ XMP = (
 )
 
 
-def write_with_xmp(rgb: Pixels, path: Path, xmp: bytes) -> None:
+def write_with_xmp(rgb: Pixels, path: Path, xmp: bytes, orientation: int = 6) -> None:
     exif = Image.Exif()
-    exif[ORIENTATION] = 6
+    exif[ORIENTATION] = orientation
     options: dict[str, Any] = {"xmp": xmp, "exif": exif}
     if path.suffix == ".png":
         options["pnginfo"] = PngImagePlugin.PngInfo()
@@ -120,6 +135,17 @@ def test_rating_and_keywords_are_kept(
     turned = XMP.replace('tiff:Orientation="6"', "")
     assert saved.info["xmp"].decode() == turned.replace('MotionPhoto="1"', 'MotionPhoto="0"')
     assert saved.size == np.rot90(rgb, -1).shape[1::-1]
+
+
+@pytest.mark.parametrize("kind", ["jpg", "png", "webp", "tif"])
+def test_xmp_does_not_turn_what_exif_calls_upright(tmp_path: Path, rgb: Pixels, kind: str) -> None:
+    write_with_xmp(rgb, tmp_path / f"a.{kind}", XMP.encode(), orientation=1)
+    photo = open_photo(tmp_path / f"a.{kind}")
+    assert difference(photo.rgb, rgb) <= 24
+    for saved_kind in ("jpg", "png", "webp", "tif"):
+        save_photo(photo.rgb, tmp_path / f"saved.{saved_kind}", photo)
+        assert open_photo(tmp_path / f"saved.{saved_kind}").rgb.shape == rgb.shape
+        assert b'Rating="4"' in reopen(tmp_path / f"saved.{saved_kind}").info["xmp"]
 
 
 def test_xmp_too_long_for_jpeg(tmp_path: Path, rgb: Pixels) -> None:
