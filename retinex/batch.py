@@ -68,7 +68,7 @@ class Job:
 
     def is_done(self) -> bool:
         """Tell whether all its files exist."""
-        return all(map(os.path.exists, self.files))
+        return all(map(os.path.isfile, self.files))
 
 
 @dataclass(frozen=True)

@@ -238,11 +238,11 @@ def _add_evaluate(commands: Commands) -> None:
     )
     parser.add_argument(
         "--experiment",
-        nargs="+",
-        action="extend",
+        action="append",
         default=[],
         metavar="NAME",
-        help=f"of {', '.join(EXPERIMENTS)} (default all with an ONNX file)",
+        help=f"of {', '.join(EXPERIMENTS)}; for several give it several times (default all with an "
+        "ONNX file)",
     )
     _add_common(parser)
     parser.add_argument(

@@ -251,6 +251,17 @@ def test_a_second_run_skips_what_is_there(
         assert image.format == "JPEG"
 
 
+def test_a_folder_where_an_output_should_go_is_no_output(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "night" / "a.png")
+    (tmp_path / "bright" / "a.png").mkdir(parents=True)
+
+    assert enhance(tmp_path / "night", "--out", tmp_path / "bright") == 1
+
+    assert "a.png" in capsys.readouterr().err
+
+
 def test_networks_are_not_needed_where_all_is_done(tmp_path: Path) -> None:
     photo, out = write(tmp_path / "a.png"), tmp_path / "bright"
     enhance(photo, "--out", out)

@@ -316,7 +316,8 @@ def test_losses_and_lpips_where_they_can_be_computed(pairs: Path, tmp_path: Path
     out = tmp_path / "results"
 
     done = run(
-        *("evaluate", tmp_path, "--experiment", "join", "join_ignore_enhance", "--device", "cpu"),
+        *("evaluate", "--experiment", "join", "--experiment", "join_ignore_enhance", tmp_path),
+        *("--device", "cpu"),
         *("--checkpoints", tmp_path, "--out", out),
         path=tmp_path / "fake",
     )
