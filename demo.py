@@ -26,7 +26,12 @@ from typing import Any
 from retinex import EXPERIMENTS, Adjustments, DeviceError, ModelError, Stage, open_photo
 from retinex.demo import gr, gradio_mcp, without_servers
 from retinex.demo.captions import describe_results, describe_running, name_titles
-from retinex.demo.deletion import SECONDS_RESULTS_ARE_KEPT, keep_deleting_old_files
+from retinex.demo.deletion import (
+    FOLDER_PREFIX,
+    SECONDS_RESULTS_ARE_KEPT,
+    delete_abandoned_folders,
+    keep_deleting_old_files,
+)
 from retinex.demo.endpoints import add_endpoints
 from retinex.demo.fetching import MOST_BYTES, limit_fetching
 from retinex.demo.inputs import new_message, open_reference, open_upload
@@ -72,8 +77,9 @@ NO_RESULTS = (
 )
 LONGEST_QUEUE = 256
 """Most events that may wait: photos, controls and downloads together."""
-MOST_SESSIONS = 200
-"""Most visitors whose state gradio keeps; the oldest is dropped, with its files."""
+MOST_SESSIONS = 1000
+"""Most visitors whose state gradio keeps, some 0.2 MB each; the oldest is dropped, with its files.
+Each call of a program counts as a visitor."""
 WITHOUT_QUEUE: dict[str, Any] = {
     "queue": False,
     "show_progress": "hidden",
@@ -119,13 +125,14 @@ def main() -> None:
         if number and signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, lambda *_: sys.exit())
     limit_fetching()
-    with tempfile.TemporaryDirectory(prefix="retinex-", ignore_cleanup_errors=True) as folder:
+    delete_abandoned_folders(Path(tempfile.gettempdir()))
+    with tempfile.TemporaryDirectory(prefix=FOLDER_PREFIX, ignore_cleanup_errors=True) as folder:
         uploads = Path(folder) / "uploads"
         uploads.mkdir()
         os.environ["GRADIO_TEMP_DIR"] = gradio_mcp.DEFAULT_TEMP_DIR = str(uploads)
         with without_servers():  # api_open would let callers around the queue
             page = build_page(settings, Path(folder)).queue(max_size=LONGEST_QUEUE, api_open=False)
-        keep_deleting_old_files(uploads)
+        keep_deleting_old_files(Path(folder), uploads)
         page.launch(
             theme=build_theme(),
             css_paths=ROOT / "demo.css",
@@ -335,6 +342,8 @@ def run_experiments(page: Page, results: Results, settings: Settings) -> Iterato
 
     for names in order_runs(results.view.compared):
         title = name_titles(names)
+        if results.stopped:
+            break
         # Every update repeats the pictures before it: a closed tab keeps the last update only. The
         # state is written again, so that it is kept for longer.
         status = {page.status: describe_running(results, names), page.results: results}
@@ -357,12 +366,14 @@ def run_experiments(page: Page, results: Results, settings: Settings) -> Iterato
 
 def end_run(page: Page, results: Results, settings: Settings) -> Update:
     """Show what a run has come to."""
-    return {
-        **show(page, results),
+    ended = {
         page.status: describe_results(results, settings),
         page.stop: gr.Button(interactive=False),
         page.results: results,
     }
+    with unless_deleted(results):
+        return {**show(page, results), **ended}
+    return ended  # they were deleted, as their visitor has been away for long
 
 
 class RunStoppedError(Exception):
@@ -412,7 +423,7 @@ def readjust(page: Page, results: Results | None, view: View) -> Update:
     if former.adjustments != view.adjustments:
         results.last_view = None  # even if they are set back before the others follow
     compared = [view.compared] if view.compared in results.measured else []
-    with unless_deleted(results):
+    with unless_deleted(results), failures_shown():
         results.refresh(compared)
         if former.coloured == view.coloured:
             update = show_experiments(page, results, compared, [Stage.OUTPUT])
@@ -427,7 +438,7 @@ def readjust_others(page: Page, results: Results | None) -> Update:
     """Bring up to date what `readjust` has left as it was."""
     if results is None:
         return unchanged(page)
-    with unless_deleted(results):
+    with unless_deleted(results), failures_shown():
         results.refresh(list(results.measured))
         if not results.are_shown():
             update = show(page, results)
@@ -445,7 +456,7 @@ def compare_with_chosen(
     if path == results.reference_source:
         return unchanged(page)
     set_reference(results, path, settings)
-    with unless_deleted(results):
+    with unless_deleted(results), failures_shown():
         results.refresh(list(results.measured))
         return {**show(page, results), page.results: results}
     return unchanged(page)  # they were deleted
@@ -468,7 +479,7 @@ def prepare_download(kind: Download, results: Results | None, experiment: str) -
     """Write the file that a download button promises."""
     if results is None or experiment not in results.measured:
         raise new_message(NO_RESULTS, "Nothing to download")
-    with unless_deleted(results):
+    with unless_deleted(results), failures_shown():
         results.refresh(list(results.measured) if kind is Download.ZIP else [experiment])
         match kind:
             case Download.PNG:

@@ -51,7 +51,13 @@ from retinex import (
 from retinex.demo import deletion, fetching, gr, gradio_mcp, inputs, networks, without_servers
 from retinex.demo.captions import name_titles
 from retinex.demo.colour_map import colour
-from retinex.demo.deletion import delete_old_files, seconds_to_keep
+from retinex.demo.deletion import (
+    SECONDS_UPLOADS_ARE_KEPT,
+    delete_abandoned_folders,
+    delete_old_files,
+    seconds_to_keep,
+)
+from retinex.demo.endpoints import write_stages
 from retinex.demo.fetching import limit_fetching
 from retinex.demo.results import View
 from retinex.demo.settings import Settings, parse_arguments
@@ -714,6 +720,40 @@ def test_a_run_whose_results_cannot_be_written_ends(
     assert results.stopped, "the photo can be chosen again"
 
 
+def test_a_run_ends_when_its_results_are_deleted_as_old(dark_photo: Path, tmp_path: Path) -> None:
+    settings = Settings(retinex.Device.CPU, MODELS_FOLDER, MAX_MEGAPIXELS)
+    view = View(DEFAULT_EXPERIMENT, (Stage.ILLUMINATION,), Adjustments())
+    results = demo_program.new_results(tmp_path, dark_photo, retinex.open_photo(dark_photo), view)
+    page = named_page()
+    updates = demo_program.run_experiments(page, results, settings)
+    next(updates)
+    assert "Running" in next(updates)[page.status]
+    assert list(results.measured) == [DEFAULT_EXPERIMENT]
+    demo_program.delete_results(results)
+    (ended,) = updates
+    assert "Running" not in ended[page.status]
+    assert not ended[page.stop].interactive
+
+
+def test_a_full_disk_is_told_of_by_controls_downloads_and_endpoints(
+    dark_photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page, view = named_page(), View("join", (), Adjustments())
+    results = demo_program.new_results(tmp_path, dark_photo, retinex.open_photo(dark_photo), view)
+    enhancement = retinex.enhance(dark_photo, "join", DEVICE)
+    demo_program.add_enhancements(results, [enhancement])
+    monkeypatch.setattr("retinex.photo.write_atomically", fill_disk)
+    brighter = replace(view, adjustments=Adjustments(exposure=1))
+    for do in (
+        lambda: demo_program.readjust(page, results, brighter),
+        lambda: demo_program.readjust_others(page, results),
+        lambda: demo_program.prepare_download(demo_program.Download.JPEG, results, "join"),
+        lambda: write_stages(enhancement, str(dark_photo), COMPUTED_STAGES),
+    ):
+        with pytest.raises(gr.Error, match="disk is full"):
+            do()
+
+
 def test_results_that_are_forgotten_are_deleted(dark_photo: Path, tmp_path: Path) -> None:
     view = View(DEFAULT_EXPERIMENT, (), Adjustments())
     results = demo_program.new_results(tmp_path, dark_photo, retinex.open_photo(dark_photo), view)
@@ -961,7 +1001,7 @@ def test_every_output_follows_a_control_that_is_set_back(dark_photo: Path, tmp_p
         )
 
 
-def fill_disk(*_: Any) -> None:
+def fill_disk(*_: Any, **__: Any) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
@@ -1292,6 +1332,10 @@ def test_dockerfile_copies_what_the_demo_needs(tmp_path: Path, dark_photo: Path)
                 destination = app / target / (source if target == "./" else "")
                 destination.parent.mkdir(parents=True, exist_ok=True)
                 copy(ROOT / source, destination)
+    abandoned = temporary / "retinex-demo-killed" / "uploads" / "photo.png"
+    abandoned.parent.mkdir(parents=True)
+    abandoned.touch()
+    os.utime(abandoned.parents[1], (0, 0))
     (command,) = [json.loads(line[4:]) for line in lines if line.startswith("CMD ")]
     server = start(
         [sys.executable, *command[1:]],
@@ -1320,6 +1364,19 @@ def test_old_files_are_deleted(tmp_path: Path) -> None:
     assert not sent.parent.exists()
     assert example.exists()
     assert used.exists()
+
+
+def test_what_killed_demos_have_left_is_deleted(tmp_path: Path) -> None:
+    left, running, other = (tmp_path / name for name in ("retinex-demo-a", "retinex-demo-b", "c"))
+    for folder in (left, running, other):
+        (folder / "uploads").mkdir(parents=True)
+    long_ago = time.time() - 2 * SECONDS_UPLOADS_ARE_KEPT
+    for folder in (left, other):
+        os.utime(folder, (long_ago, long_ago))
+
+    delete_abandoned_folders(tmp_path)
+
+    assert set(tmp_path.iterdir()) == {running, other}
 
 
 def test_files_stay_shorter_where_space_is_short() -> None:

@@ -4,6 +4,7 @@ gradio's own `delete_cache` leaves files that came over MCP and empty folders, a
 the first error.
 """
 
+import os
 import shutil
 import threading
 import time
@@ -20,17 +21,33 @@ LEAST_SPACE = 5_000_000_000
 SECONDS_BETWEEN_DELETIONS = 60
 
 
-def keep_deleting_old_files(folder: Path) -> None:
-    """From now on delete what visitors leave in `folder`; what is there already stays."""
-    kept = set(folder.rglob("*"))
+FOLDER_PREFIX = "retinex-demo-"
+"""What the folder of a running demo is called, before some letters at random."""
+
+
+def keep_deleting_old_files(folder: Path, uploads: Path) -> None:
+    """From now on delete what visitors leave in `uploads`; what is in `folder` already stays."""
+    kept = {folder, *folder.rglob("*")}
 
     def run() -> None:
         while True:
+            for path in kept:  # or the system, or another demo, takes it for abandoned
+                with suppress(OSError):
+                    os.utime(path)
             with suppress(OSError):  # there is no folder just now, or its disk doesn't answer
-                delete_old_files(folder, kept, seconds_to_keep(shutil.disk_usage(folder).free))
+                delete_old_files(uploads, kept, seconds_to_keep(shutil.disk_usage(uploads).free))
             time.sleep(SECONDS_BETWEEN_DELETIONS)
 
     threading.Thread(target=run, daemon=True).start()
+
+
+def delete_abandoned_folders(parent: Path) -> None:
+    """Delete what demos have left below `parent` that were killed, or whose machine lost power."""
+    newest = time.time() - SECONDS_UPLOADS_ARE_KEPT
+    for folder in parent.glob(f"{FOLDER_PREFIX}*"):
+        with suppress(OSError):  # it has gone by itself
+            if folder.stat().st_mtime < newest:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def seconds_to_keep(free: int) -> int:

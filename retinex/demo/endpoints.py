@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from retinex.demo.inputs import new_photo_input, open_reference, open_upload
-from retinex.demo.networks import ONE_AT_A_TIME, run_networks
+from retinex.demo.networks import ONE_AT_A_TIME, failures_shown, run_networks
 from retinex.demo.results import compare_with_reference, save_stages
 from retinex.demo.settings import Settings
 from retinex.experiments import DEFAULT_EXPERIMENT, EXPERIMENTS, GROUPS
@@ -80,9 +80,11 @@ def add_endpoints(settings: Settings) -> None:
 def write_stages(result: Enhancement, photo: str, stages: Iterable[Stage]) -> list[Path]:
     """Write stages beside the caller's `photo`, where old files are deleted; return the files."""
     source = Path(photo)
-    folder = Path(tempfile.mkdtemp(dir=source.parent))
-    files = {stage: folder / f"{source.stem}-{result.experiment}-{stage}.png" for stage in stages}
-    save_stages(result, files)
+    with failures_shown():
+        folder = Path(tempfile.mkdtemp(dir=source.parent))
+        names = {stage: f"{source.stem}-{result.experiment}-{stage}.png" for stage in stages}
+        files = {stage: folder / name for stage, name in names.items()}
+        save_stages(result, files)
     return list(files.values())
 
 
