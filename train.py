@@ -8,6 +8,7 @@ import argparse
 import csv
 import io
 import math
+import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -173,7 +174,8 @@ def train(args: argparse.Namespace) -> None:
         run.tracker.finish()
     weights = run.folder / f"{run.experiment.name}.safetensors"
     save_weights(weights, run.released, describe(run))
-    print(f"trained weights: {weights}\nnext: python export_onnx.py {weights} --out {run.folder}")
+    export = ["python", "export_onnx.py", str(weights), "--out", str(run.folder)]
+    print(f"trained weights: {weights}\nnext: {subprocess.list2cmdline(export)}")
 
 
 def find_state(folder: Path, resume: bool) -> dict[str, Any] | None:
@@ -369,6 +371,7 @@ def train_phase(run: Run, phase: Phase, saved: dict[str, Any] | None) -> None:
         if snapshot_is_due:
             store_snapshot(run, phase, epoch)
         save_run(run, optimizer, schedule)
+        update_log(run)  # last, as a log without a state couldn't be resumed
     run.net.load_state_dict(run.released.state_dict())
     bar.close()
 
@@ -451,9 +454,8 @@ def losses_of(run: Run, net: Network, phase: Phase, batch: Batch) -> Losses:
 
 
 def record(run: Run, row: dict[str, Any]) -> None:
-    """Add one epoch to the log, its file and the tracker."""
+    """Add one epoch to the log and the tracker."""
     run.log.append(row)
-    write_log(run)
     numbers = {k: v for k, v in row.items() if k not in {"phase", "epoch"}}
     run.tracker.log({f"{row['phase']}/{k}": v for k, v in numbers.items()}, step=len(run.log))
 
@@ -466,6 +468,14 @@ def write_log(run: Run) -> None:
     writer.writerows(run.log)
     run.folder.mkdir(parents=True, exist_ok=True)
     write_atomically(run.folder / LOG_FILE, table.getvalue().encode())
+
+
+def update_log(run: Run) -> None:
+    """Write log.csv unless it is locked, as Excel does on Windows: no reason to end a run."""
+    try:
+        write_log(run)
+    except PermissionError as error:
+        tqdm.write(f"warning: {error}; the next epoch, or --resume, writes the whole log anew")
 
 
 def store_snapshot(run: Run, phase: Phase, epoch: int) -> None:

@@ -18,6 +18,7 @@ from retinex.experiments import EXPERIMENTS, Mode
 from retinex.photo import Pixels
 from retinex.thumbnail import make_thumbnail
 from retinex.training import portable
+from retinex.training.build import Network
 from retinex.training.checkpoints import load_weights, save_weights
 from retinex.training.onnx_export import (
     largest_activation,
@@ -269,6 +270,26 @@ def test_the_largest_value_is_none_where_one_is_none(exported: dict[str, Exporte
         net.decom.convs[2].bias[0] = np.nan
 
     assert np.isnan(largest_activation(net, [noise(1, 9, 9)]))
+
+
+def test_a_file_that_computes_something_else_does_not_replace_the_former(
+    exported: dict[str, Exported], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = exported["join_ignore_enhance"]
+    save_weights(tmp_path / "mine.safetensors", model.net, model.facts)
+    former = tmp_path / "onnx_models" / "join_ignore_enhance.onnx"
+    former.parent.mkdir()
+    former.write_bytes(b"the former one")
+    monkeypatch.chdir(tmp_path)
+
+    def run_brighter(net: Network, image: Pixels) -> list[Pixels]:
+        return [(stage // 2 + 100).astype(np.uint8) for stage in run_in_torch(net, image)]
+
+    monkeypatch.setattr(portable, "run_in_torch", run_brighter)
+    with pytest.raises(SystemExit, match=r"join_ignore_enhance\.onnx would compute something else"):
+        run_program(SCRIPT, "mine.safetensors")
+
+    assert former.read_bytes() == b"the former one"
 
 
 def test_weights_that_would_become_one_file_are_refused(

@@ -1,5 +1,7 @@
 import csv
+import errno
 import os
+import shlex
 import shutil
 import signal
 import sqlite3
@@ -9,6 +11,7 @@ from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,7 +21,9 @@ from conftest import run_program, scene
 from PIL import Image
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.optim.lr_scheduler import LRScheduler
 
+from retinex.atomic_writing import write_atomically
 from retinex.experiments import EXPERIMENTS
 from retinex.metrics import psnr, ssim
 from retinex.training import checkpoints, phases
@@ -27,10 +32,18 @@ from retinex.training.averaging import average_weights
 from retinex.training.checkpoints import load_state, load_weights, save_state
 from retinex.training.losses import DecomWeights, decom_loss
 from retinex.training.networks import RetinexNet
-from retinex.training.pairs import Batch, Variety, training_batches
-from retinex.training.phases import DivergedError, take_step
+from retinex.training.pairs import (
+    Batch,
+    Variety,
+    load_pairs,
+    training_batches,
+    validation_batches,
+)
+from retinex.training.phases import DivergedError, phase_losses, take_step
 from retinex.training.portable import run_in_torch
-from retinex.training.precision import Precision
+from retinex.training.precision import Precision, autocast_for, memory_format_for
+from retinex.training.schedules import step_schedule
+from train import mean_losses
 
 TRAIN = Path(__file__).parent.parent / "train.py"
 TINY = ("--crop", "16", "--batch_size", "2", "--precision", "fp32")
@@ -332,6 +345,123 @@ def test_resuming_needs_neither_starting_weights_nor_equal_timing(
     assert (tmp_path / "join" / "join.safetensors").read_bytes() == weights
     of_start = load_weights(trained / "join" / "join.safetensors")[2]
     assert load_weights(tmp_path / "join" / "join.safetensors")[2]["started_from"] == [of_start]
+
+
+@pytest.mark.parametrize("precision", [Precision.FP32, Precision.BF16])
+def test_what_is_released_is_validated_in_the_precision_asked_for(
+    tiny_lol: Path, tmp_path: Path, precision: Precision
+) -> None:
+    command = "-m", "join", "-i", "-e", "2", "--crop", "16", "--precision", precision
+    train(tmp_path, *command, "--data", tiny_lol, "--out", tmp_path)
+    folder = tmp_path / "join_ignore_enhance"
+    net, _, facts = load_weights(folder / "join_ignore_enhance.safetensors")
+    net.to(memory_format=memory_format_for(precision))
+    pairs = load_pairs([tiny_lol])
+    held_out = [
+        p for p in pairs if f"{tiny_lol.name}/{p.path.stem}" in facts["settings"]["held_out"]
+    ]
+    (batch,) = validation_batches(held_out, 16, len(held_out))
+
+    losses = {
+        kind: phase_losses(net, phases.Phase.JOIN, batch, autocast_for(kind, torch.device("cpu")))
+        for kind in (Precision.FP32, Precision.BF16)
+    }
+
+    logged = float(read_log(folder)[-1]["val_decom"])
+    other = Precision.BF16 if precision is Precision.FP32 else Precision.FP32
+    assert logged == pytest.approx(losses[precision]["decom"].item(), rel=1e-5)
+    assert logged != pytest.approx(losses[other]["decom"].item(), rel=1e-5)
+
+
+def test_the_learning_rate_follows_the_epochs_and_their_losses(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = []
+
+    def note_loss(schedule: LRScheduler, loss: float) -> None:
+        told.append(loss)
+        step_schedule(schedule, loss)
+
+    monkeypatch.setattr("retinex.training.schedules.step_schedule", note_loss)
+    command = "-m", "join", "-e", "3", "--scheduler", "step", *TINY
+    train(project, *command, "--out", tmp_path)
+
+    rows = read_log(tmp_path / "join")
+    assert [float(row["learning_rate"]) for row in rows] == pytest.approx([1e-3, 3e-4, 9e-5])
+    losses = [float(row["val_decom"]) + float(row["val_enhance"]) for row in rows]
+    assert told == pytest.approx(losses)
+
+
+def test_a_log_that_is_locked_is_written_later(
+    project: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """As Excel locks it on Windows."""
+    written = []
+
+    def lock_after_first_epoch(path: Path, content: bytes) -> None:
+        if path.name == "log.csv":
+            written.append(content)
+            if len(written) == 3:  # the first is that of no epoch
+                raise PermissionError(errno.EACCES, "in use by another process", str(path))
+        write_atomically(path, content)
+
+    monkeypatch.setattr("retinex.atomic_writing.write_atomically", lock_after_first_epoch)
+    train(project, "-m", "plus", "-e", "3", *TINY, "--out", tmp_path)
+
+    assert "log.csv" in capsys.readouterr().out
+    assert [row["epoch"] for row in read_log(tmp_path / "retinex_plus")] == ["1", "2", "3"]
+
+
+def test_a_run_whose_first_state_cannot_be_written_is_resumed(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill_disk(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    command = *COMMANDS["retinex_plus"], *TINY, "--out", tmp_path
+    with monkeypatch.context() as full:
+        full.setattr("retinex.training.checkpoints.save_state", fill_disk)
+        with pytest.raises(SystemExit, match="--resume"):
+            train(project, *command)
+
+    train(project, *command, "--resume")
+
+    assert len(read_log(tmp_path / "retinex_plus")) == 1
+
+
+def test_the_next_command_can_be_copied(
+    project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "my runs"
+    train(project, *COMMANDS["retinex_plus"], *TINY, "--out", out)
+
+    (command,) = [
+        line.removeprefix("next: ")
+        for line in capsys.readouterr().out.splitlines()
+        if line.startswith("next: ")
+    ]
+
+    folder = out / "retinex_plus"
+    weights = folder / "retinex_plus.safetensors"
+    assert shlex.split(command) == ["python", "export_onnx.py", str(weights), "--out", str(folder)]
+
+
+def test_no_step_is_longer_than_the_longest_gradient() -> None:
+    net = RetinexNet(EXPERIMENTS["join_ignore_enhance"])
+    weights = net.decom.input_conv.weight
+    before = weights.clone()
+
+    losses = {"decom": 1e6 * weights.sum()}
+    take_step(losses, net, torch.optim.SGD([weights], lr=1.0), average_weights(net, 0.9))
+
+    assert (weights - before).norm().item() == pytest.approx(phases.LONGEST_GRADIENT, rel=1e-3)
+
+
+def test_means_of_losses_count_pairs_not_batches() -> None:
+    assert mean_losses([({"decom": 1.0}, 2), ({"decom": 4.0}, 1)]) == {"decom": 2.0}
 
 
 def test_each_network_has_its_learning_rate(trained: Path, tmp_path: Path) -> None:
@@ -724,6 +854,17 @@ def test_trackers_record_locally(project: Path, tmp_path: Path, tracker: str, pa
     assert files, sorted(tmp_path.rglob("*"))
     assert b"val_decom" in b"".join(file.read_bytes() for file in files)
     assert len(recorded_runs(tracker, files)) == 1
+
+
+def test_a_tracker_that_cannot_start_is_explained(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: object) -> None:
+        raise ConnectionError("nobody is logged in")
+
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=refuse))
+    with pytest.raises(SystemExit, match="wandb can't record this run: nobody is logged in"):
+        train(project, *STUDY["join"], *TINY, "--out", tmp_path, "--tracker", "wandb")
 
 
 def recorded_runs(tracker: str, files: list[Path]) -> set[str]:

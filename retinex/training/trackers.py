@@ -47,7 +47,7 @@ def start_tracker(
         done: epochs recorded so far; TensorBoard hides what it has of later ones.
 
     Raises:
-        TrackerError: the tracker's package isn't installed.
+        TrackerError: the tracker's package isn't installed, or it can't start.
     """
     try:
         match name:
@@ -59,6 +59,8 @@ def start_tracker(
                 return WandbTracker(name, name_of(run, folder, done), folder, settings)
     except ModuleNotFoundError as error:
         raise TrackerError(f'{error}; install {name} with pip install -e ".[track]"') from error
+    except Exception as error:  # each has its own kinds: nobody is logged in, there is no network
+        raise TrackerError(f"{name} can't record this run: {error}") from error
 
 
 def name_of(run: str, folder: Path, done: int) -> str:
