@@ -99,6 +99,20 @@
         }
     }
 
+    // Browsers show no TIFF file and few a HEIC one, though both are photos to the networks.
+    const NO_PREVIEW =
+        "data:image/svg+xml," +
+        encodeURIComponent(
+            `<svg xmlns="http://www.w3.org/2000/svg" width="300" height="150" fill="#767676">
+            <text x="150" y="75" font-family="sans-serif" font-size="15" text-anchor="middle">
+            Your browser can't show this file.</text></svg>`,
+        );
+
+    function replaceUnshown({ target }) {
+        if (target.matches("#photo img, #reference img") && target.src !== NO_PREVIEW) target.src = NO_PREVIEW;
+    }
+
+    document.addEventListener("error", replaceUnshown, true);
     const slider = document.querySelector("#before-after");
     const tellAgain = () => slider.querySelectorAll("[data-testid=slider]").forEach(tellPosition);
     slider.addEventListener("load", tellAgain, true); // how wide the picture is

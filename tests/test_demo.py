@@ -27,6 +27,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import accumulate, chain, groupby
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import httpx
 import numpy as np
@@ -443,6 +444,20 @@ def test_examples_and_own_photos_in_turn(page: Page, dark_photo: Path) -> None:
     np.testing.assert_array_equal(download(page, f"#{Stage.INPUT}-join img"), flower)
     upload(page, dark_photo)
     wait_for_all(page)
+
+
+def test_a_photo_that_browsers_do_not_show_is_enhanced(
+    page: Page, dark_photo: Path, tmp_path: Path
+) -> None:
+    Image.open(dark_photo).save(tmp_path / "dark.tif")
+    upload(page, tmp_path / "dark.tif")
+    wait_for_all(page)
+    shown = page.locator("#photo img")
+    assert shown.evaluate("picture => picture.naturalWidth") > 0
+    assert "can't show this file" in unquote(shown.get_attribute("src"))
+    page.get_by_label("Remove Image").first.click()
+    upload(page, dark_photo)
+    expect(shown).to_have_attribute("src", re.compile("dark"))
 
 
 def test_takes_a_photo_that_is_dropped_or_pasted(page: Page, dark_photo: Path) -> None:
