@@ -717,13 +717,10 @@ def test_why_networks_fail_reaches_the_visitor(
 def test_a_run_whose_results_cannot_be_written_ends(
     dark_photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
     settings = Settings(retinex.Device.CPU, MODELS_FOLDER, MAX_MEGAPIXELS)
     view = View(DEFAULT_EXPERIMENT, (), Adjustments())
     results = demo_program.new_results(tmp_path, dark_photo, retinex.open_photo(dark_photo), view)
-    monkeypatch.setattr(results, "add", fail)
+    monkeypatch.setattr(results, "add", fill_disk)
     page = named_page()
     updates = demo_program.run_experiments(page, results, settings)
     assert "Running" in next(updates)[page.status]

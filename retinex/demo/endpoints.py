@@ -82,8 +82,8 @@ def write_stages(result: Enhancement, photo: str, stages: Iterable[Stage]) -> li
     source = Path(photo)
     with failures_shown():
         folder = Path(tempfile.mkdtemp(dir=source.parent))
-        names = {stage: f"{source.stem}-{result.experiment}-{stage}.png" for stage in stages}
-        files = {stage: folder / name for stage, name in names.items()}
+        start = f"{source.stem}-{result.experiment}"
+        files = {stage: folder / f"{start}-{stage}.png" for stage in stages}
         save_stages(result, files)
     return list(files.values())
 
