@@ -81,7 +81,7 @@ def open_in_openvino(file: Path, precision: str) -> Runner:
     if precision == "float32":
         options["INFERENCE_PRECISION_HINT"] = "f32"
     core = openvino.Core()
-    describer_file, pixels = take_apart(file)
+    describer_file, pixels = take_apart(file, in_bf16=precision != "float32")
     describer = describer_file and new_session(describer_file, [CPU_PROVIDER])
     request = core.compile_model(core.read_model(pixels), "CPU", options).create_infer_request()
 

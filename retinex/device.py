@@ -207,9 +207,10 @@ def _open_on_openvino(model: Path | bytes) -> OnnxNetwork:
         # Importing onnx takes a quarter of a second, which only those who have OpenVINO pay.
         from retinex.openvino_parts import take_apart
 
-        describer, pixels = take_apart(model)
+        options = _find_openvino_options()
+        describer, pixels = take_apart(model, in_bf16=options != OPENVINO_FLOAT32)
         network = OnnxNetwork(
-            _new_openvino_session(pixels, _find_openvino_options()),
+            _new_openvino_session(pixels, options),
             None if describer is None else new_session(describer, [CPU_PROVIDER]),
         )
         _prove(network, OPENVINO_PROVIDER)

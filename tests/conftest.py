@@ -65,7 +65,8 @@ def difference(ours: Pixels, reference: Pixels) -> int:
 def open_in_parts(model: Path | bytes) -> OnnxNetwork:
     """Open an ONNX file as OpenVINO takes it, but both parts on the CPU."""
     describer, pixels = (
-        part and open_model(part, Device.CPU).network.session for part in take_apart(model)
+        part and open_model(part, Device.CPU).network.session
+        for part in take_apart(model, in_bf16=True)
     )
     return OnnxNetwork(pixels, describer)
 

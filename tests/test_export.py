@@ -239,7 +239,7 @@ def test_released_weights_in_half_precision_give_the_same_pictures(
     dark = retinex.open_photo(REPOSITORY / "examples" / "coffee.jpg").rgb[100:148, 100:164]
     photos = np.stack([dark, (dark * (255 / dark.max())).astype(np.uint8)])
     in_single = run_in_torch(net, photos)
-    monkeypatch.setattr(portable, "from_bytes", lambda values: from_bytes(values).half())
+    monkeypatch.setattr(portable, "from_bytes", lambda *photo: from_bytes(*photo).half())
     with torch.inference_mode():
         in_half = run_portable(build_portable(rewrite(net)).half(), photos)
     for ours, reference in zip(in_half, in_single, strict=True):

@@ -1,14 +1,18 @@
 """The parts that OpenVINO's provider takes an ONNX file in, run on the CPU."""
 
+import ml_dtypes
 import numpy as np
+import onnx
 import pytest
 from conftest import difference, open_in_parts
 
 from retinex import EXPERIMENTS
 from retinex.device import Device, open_model
 from retinex.inference import MODELS_FOLDER
+from retinex.openvino_parts import take_apart
 from retinex.photo import Pixels
 from retinex.thumbnail import make_thumbnail
+from retinex.training.onnx_export import to_half
 
 
 def draw_photo(height: int, width: int, brightest: int) -> Pixels:
@@ -41,3 +45,33 @@ def test_a_tile_is_described_by_its_photo() -> None:
         return float(outputs["output"].mean())
 
     assert brightness_within(draw_photo(90, 80, 255)) < brightness_within(tile)
+
+
+def test_float16_files_stay_as_they_are() -> None:
+    half = to_half(onnx.load(MODELS_FOLDER / "split_resize.onnx")).SerializeToString()
+    photo = draw_photo(37, 53, 40)
+    ours = open_in_parts(half).run_whole(photo)
+    for stage, expected in zip(
+        ours, open_model(half, Device.CPU).network.run_whole(photo), strict=True
+    ):
+        assert difference(stage, expected) <= 1
+
+
+@pytest.mark.parametrize("experiment", ["split_resize", "split_transposed", "join"])
+def test_weights_rounded_to_bf16_change_pictures_less(experiment: str) -> None:
+    file = MODELS_FOLDER / f"{experiment}.onnx"
+    photo = draw_photo(64, 96, 40)
+    expected = open_model(file, Device.CPU).network.run_whole(photo)[-1]
+
+    def change(in_bf16: bool) -> float:
+        model = onnx.load_model_from_string(take_apart(file, in_bf16=in_bf16)[1])
+        read_by_convs = {node.input[1] for node in model.graph.node if node.op_type == "Conv"}
+        for weights in model.graph.initializer:
+            if weights.name in read_by_convs:
+                rounded = onnx.numpy_helper.to_array(weights).astype(ml_dtypes.bfloat16)
+                values = onnx.numpy_helper.from_array(rounded.astype(np.float32), weights.name)
+                weights.CopyFrom(values)
+        output = open_model(model.SerializeToString(), Device.CPU).network.run_whole(photo)[-1]
+        return float(np.abs(output.astype(int) - expected).mean())
+
+    assert change(in_bf16=True) < 0.7 * change(in_bf16=False)

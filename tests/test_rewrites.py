@@ -51,7 +51,7 @@ def test_each_network_is_the_same_function(name: str) -> None:
     assert isinstance(net, RetinexNet) and isinstance(rewritten, RetinexNet)
     for height, width in SIZES:
         photo = torch.rand(2, 3, height, width)
-        factors = [net.decom(add_border(photo)), rewritten.decom(add_border(photo))]
+        factors = [decom(add_border(photo * decom.white)) for decom in (net.decom, rewritten.decom)]
         reference, ours = [
             Decomposition(*(crop_border(factor, height, width) for factor in both))
             for both in factors
@@ -74,6 +74,19 @@ def test_images_are_the_same(name: str) -> None:
         pairs = zip(run_in_torch(rewritten, image), run_in_torch(net, image), strict=True)
         for ours, reference in pairs:
             assert difference(ours, reference) <= 1
+
+
+@pytest.mark.parametrize("name", RETINEX_NETS)
+def test_photos_are_read_in_numbers_that_bf16_has(name: str) -> None:
+    rewritten = rewrite(net_with_biases(name))
+    assert isinstance(rewritten, RetinexNet)
+    seen: list[Tensor] = []
+    rewritten.decom.register_forward_pre_hook(lambda _, inputs: seen.extend(inputs))
+    every_value = torch.arange(256, dtype=torch.uint8).repeat(3).reshape(1, 16, 16, 3)
+    run_in_torch(rewritten, every_value.numpy())
+    (photo,) = seen
+    assert photo.unique().numel() == 256
+    assert torch.equal(photo, photo.bfloat16().float())
 
 
 @torch.inference_mode()

@@ -92,6 +92,9 @@ def start_at_one(output_conv: nn.Conv2d) -> None:
 class DecomNet(nn.Module):
     """Splits a photo into reflectance and illumination at full size (paper, section 3.1)."""
 
+    white: float = 1.0
+    """Value of white in the photos it takes; `retinex.training.rewrites` changes it."""
+
     def __init__(self) -> None:
         super().__init__()
         self.input_conv = conv3x3(3, CHANNELS)
@@ -99,7 +102,7 @@ class DecomNet(nn.Module):
         self.output_conv = OutputConv(CHANNELS, 4)
 
     def forward(self, photo: Tensor) -> Decomposition:
-        """Decompose `photo`, (b, 3, h, w) in [0, 1]."""
+        """Decompose `photo`, (b, 3, h, w) in [0, white]."""
         features = self.input_conv(photo)
         for conv in self.convs:
             features = functional.relu(conv(features))
@@ -210,7 +213,7 @@ class RetinexNet(nn.Module):
         return enhanced_illumination
 
     def forward(self, photo: Tensor) -> RetinexStages:
-        """Enhance `photo`, (b, 3, h, w) in [0, 1]."""
+        """Enhance `photo`, (b, 3, h, w) in [0, 1], or [0, decom.white] if that was changed."""
         decomposition: Decomposition = self.decom(photo)
         enhanced_illumination = self.brighten(decomposition)
         output = decomposition.reflectance * enhanced_illumination

@@ -29,7 +29,7 @@ class PortableRetinexNet(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """Enhance `image`, uint8 (b, h, w, 3), into the four outputs of the contract."""
         height, width = image.shape[1], image.shape[2]
-        factors = self.net.decom(add_border(to_photo(image)))
+        factors = self.net.decom(add_border(to_photo(image, self.net.decom.white)))
         decomposition = Decomposition(*(crop_border(factor, height, width) for factor in factors))
         if self.net.enhance is None:
             enhanced_illumination = torch.ones_like(decomposition.illumination)
@@ -102,9 +102,9 @@ def run_portable(
     return [output.cpu().numpy() for output in outputs]
 
 
-def to_photo(image: Tensor) -> Tensor:
-    """Make a uint8 (b, h, w, 3) image float (b, 3, h, w) in [0, 1]."""
-    return from_bytes(image.permute(0, 3, 1, 2))
+def to_photo(image: Tensor, white: float = 1.0) -> Tensor:
+    """Make a uint8 (b, h, w, 3) image float (b, 3, h, w) in [0, white]."""
+    return from_bytes(image.permute(0, 3, 1, 2), white)
 
 
 def to_image(stage: Tensor) -> Tensor:
@@ -112,9 +112,9 @@ def to_image(stage: Tensor) -> Tensor:
     return to_bytes(stage).permute(0, 2, 3, 1)
 
 
-def from_bytes(values: Tensor) -> Tensor:
-    """Make uint8 values float in [0, 1]."""
-    return values.float() / 255.0
+def from_bytes(values: Tensor, white: float = 1.0) -> Tensor:
+    """Make uint8 values float in [0, white]."""
+    return values.float() / (255.0 / white)
 
 
 def to_bytes(values: Tensor) -> Tensor:
