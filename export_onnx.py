@@ -7,7 +7,9 @@ contains is described in retinex/training/onnx_export.py.
 """
 
 import argparse
+import logging
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -33,6 +35,7 @@ LARGEST_HALF = float(np.finfo(np.float16).max) / 4
 def main() -> None:
     """Export what the command line names and print a table of the checks."""
     args = parse_arguments()
+    silence_torch()
     paths = args.weights or sorted(Path("checkpoints").glob("*.safetensors"))
     if not paths:
         raise SystemExit("export_onnx.py: no checkpoints/*.safetensors; train with train.py first")
@@ -53,6 +56,12 @@ def main() -> None:
             f"export_onnx.py: {', '.join(failed)} would compute something else than PyTorch and "
             "wasn't written"
         )
+
+
+def silence_torch() -> None:
+    """Keep PyTorch from warning of torchvision, which isn't needed, and of deprecated calls."""
+    logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", category=FutureWarning, message=".*LeafSpec")
 
 
 def check_experiments(paths: Sequence[Path]) -> None:

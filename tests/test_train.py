@@ -254,6 +254,8 @@ def test_switches_choose_the_experiment(arguments: list[str], experiment: str) -
         (["-dlr", "-0.1"], ["--decom_lr"]),
         (["-rlr", "nan"], ["--rel_lr"]),
         (["--mutual", "-1"], ["--mutual"]),
+        (["-m", "jion"], ["invalid choice: 'jion'"]),
+        (["--scheduler", "cosin"], ["invalid choice: 'cosin'"]),
     ],
 )
 def test_wrong_arguments_are_explained(

@@ -2,6 +2,7 @@
 
 import argparse
 from dataclasses import asdict, fields
+from enum import StrEnum
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -68,8 +69,7 @@ def add_experiment(group: "argparse._ArgumentGroup") -> None:
     add(
         "-m",
         "--mode",
-        type=Mode,
-        choices=list(Mode),
+        **one_of(Mode),
         default=Mode.SPLIT,
         help="split: Decom-Net first, then Enhance-Net (default); join: both together; "
         "plus: the project's own network",
@@ -104,8 +104,7 @@ def add_run(group: "argparse._ArgumentGroup") -> None:
     add("--decom", type=Path, help="with split: reuse the Decom-Net of these .safetensors")
     add(
         "--tracker",
-        type=TrackerName,
-        choices=list(TrackerName),
+        **one_of(TrackerName),
         default=TrackerName.NONE,
         help="record losses and pictures there as well (default none)",
     )
@@ -149,8 +148,7 @@ def add_optimization(group: "argparse._ArgumentGroup") -> None:
     add("-rlr", "--rel_lr", type=float, default=None, help="that of Enhance-Net (default 0.001)")
     add(
         "--scheduler",
-        type=Schedule,
-        choices=list(Schedule),
+        **one_of(Schedule),
         default=Schedule.STEP,
         help="how learning rates fall. step: times 0.3 after each third of the epochs (default); "
         "plateau: to half when the validation loss hasn't fallen for a while; cosine: smoothly",
@@ -169,8 +167,7 @@ def add_optimization(group: "argparse._ArgumentGroup") -> None:
     add("--seed", type=int, default=0, help="of weights, crops and the scenes held out (default 0)")
     add(
         "--precision",
-        type=Precision,
-        choices=list(Precision),
+        **one_of(Precision),
         default=Precision.AUTO,
         help="number format (default auto: bf16 where the hardware is faster in it)",
     )
@@ -227,6 +224,15 @@ def fill_in_defaults(args: argparse.Namespace) -> None:
             setattr(args, name, weight)
     upsampling = Upsampling.TRANSPOSED if args.transposed else Upsampling.RESIZE
     args.experiment = find_experiment(args.mode, upsampling, args.ignore_ienhance)
+
+
+def one_of(kind: type[StrEnum]) -> dict[str, Any]:
+    """What `add_argument` takes for a member of `kind`.
+
+    Other texts stay as they are: argparse then lists the choices, which it doesn't if `type` fails.
+    """
+    choices = [str(member) for member in kind]
+    return {"type": lambda text: kind(text) if text in choices else text, "choices": choices}
 
 
 def parse_bool(text: str) -> bool:
