@@ -81,31 +81,27 @@ def split_weights(graph: onnx.GraphProto) -> None:
     stored = {values.name: values for values in graph.initializer}
     nodes: list[onnx.NodeProto] = []
     for node in graph.node:
-        weights, bias = values_of_conv(node, stored)
-        if weights is not None and weights.shape[1] <= FEW_CHANNELS:
-            nodes.extend(read_twice(graph, node, weights))
-        elif weights is not None and bias is not None and weights.shape[0] <= FEW_CHANNELS:
-            nodes.extend(add_two(graph, node, weights, bias))
-        else:
-            nodes.append(node)
+        match values_of_conv(node, stored):
+            case [weights, *_] if weights.shape[1] <= FEW_CHANNELS:
+                nodes.extend(read_twice(graph, node, weights))
+            case [weights, bias] if weights.shape[0] <= FEW_CHANNELS:
+                nodes.extend(add_two(graph, node, weights, bias))
+            case _:
+                nodes.append(node)
     del graph.node[:]
     graph.node.extend(nodes)
 
 
-def values_of_conv(
-    node: onnx.NodeProto, stored: dict[str, onnx.TensorProto]
-) -> tuple[Values | None, Values | None]:
-    """Return weights and bias of a convolution in float32, None where there are none.
+def values_of_conv(node: onnx.NodeProto, stored: dict[str, onnx.TensorProto]) -> list[Values]:
+    """Return the weights of a convolution in float32 and its bias, if it has one; else nothing.
 
     float16, with 3 bits more than bf16, is left as it is.
     """
-    if node.op_type != "Conv":
-        return None, None
-    weights, bias = (
-        onnx.numpy_helper.to_array(stored[name]) if name in stored else None
-        for name in (*node.input[1:], "")[:2]
-    )
-    return (weights, bias) if weights is not None and weights.dtype == np.float32 else (None, None)
+    names = node.input[1:]
+    if node.op_type != "Conv" or not stored.keys() >= set(names):
+        return []
+    values = [onnx.numpy_helper.to_array(stored[name]) for name in names]
+    return values if values[0].dtype == np.float32 else []
 
 
 def read_twice(
