@@ -95,10 +95,11 @@ def split_weights(graph: onnx.GraphProto) -> None:
 def values_of_conv(node: onnx.NodeProto, stored: dict[str, onnx.TensorProto]) -> list[Values]:
     """Return the weights of a convolution in float32 and its bias, if it has one; else nothing.
 
-    float16, with 3 bits more than bf16, is left as it is.
+    float16, with 3 bits more than bf16, is left as it is, and so are groups of channels.
     """
     names = node.input[1:]
-    if node.op_type != "Conv" or not stored.keys() >= set(names):
+    grouped = any(attribute.name == "group" and attribute.i > 1 for attribute in node.attribute)
+    if node.op_type != "Conv" or grouped or not stored.keys() >= set(names):
         return []
     values = [onnx.numpy_helper.to_array(stored[name]) for name in names]
     return values if values[0].dtype == np.float32 else []

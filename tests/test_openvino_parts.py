@@ -3,6 +3,7 @@
 import ml_dtypes
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from conftest import difference, open_in_parts
 
@@ -55,6 +56,32 @@ def test_float16_files_stay_as_they_are() -> None:
         ours, open_model(half, Device.CPU).network.run_whole(photo), strict=True
     ):
         assert difference(stage, expected) <= 1
+
+
+def test_groups_of_channels_stay_together() -> None:
+    rng = np.random.default_rng(0)
+    features, sums = (
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, (1, 8, 12, 12))
+        for name in ("features", "sums")
+    )
+    stored = [
+        onnx.numpy_helper.from_array(rng.random(shape, np.float32), name)
+        for name, shape in (("weights", (8, 1, 3, 3)), ("bias", (8,)))
+    ]
+    conv = onnx.helper.make_node(
+        "Conv", ["features", "weights", "bias"], ["sums"], group=8, pads=[1, 1, 1, 1]
+    )
+    graph = onnx.helper.make_graph([conv], "one_by_one", [features], [sums], stored)
+    versions = {"opset_imports": [onnx.helper.make_opsetid("", 18)], "ir_version": 10}
+    whole = onnx.helper.make_model(graph, **versions).SerializeToString()
+    _, in_bf16 = take_apart(whole, in_bf16=True)
+
+    given = {"features": rng.random((1, 8, 12, 12), np.float32)}
+    ours, expected = (
+        onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"]).run(None, given)[0]
+        for model in (in_bf16, whole)
+    )
+    np.testing.assert_allclose(ours, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("experiment", ["split_resize", "split_transposed", "join"])
