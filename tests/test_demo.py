@@ -655,6 +655,20 @@ def test_a_limit_that_is_none_is_refused_at_the_start(
     assert "expected a number above 0" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("named_by", ["command line", "environment"])
+def test_a_device_that_is_none_is_refused_at_the_start(
+    named_by: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if named_by == "environment":
+        monkeypatch.setenv("RETINEX_DEVICE", "tpu")
+    options = ["--device", "tpu"] if named_by == "command line" else []
+    monkeypatch.setattr(sys, "argv", ["demo.py", *options])
+    with pytest.raises(SystemExit):
+        parse_arguments()
+    complaint = capsys.readouterr().err
+    assert all(name in complaint.splitlines()[-1] for name in (*retinex.Device, "'tpu'"))
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "message"),
     [("RETINEX_DEVICE", "cuda", "can't run on CUDA"), ("RETINEX_MODELS", "nowhere", "there is no")],

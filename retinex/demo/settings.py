@@ -33,8 +33,8 @@ def parse_arguments() -> Settings:
     parser = argparse.ArgumentParser(description="Open the demo in the browser.")
     parser.add_argument(
         "--device",
-        type=Device,
-        choices=list(Device),
+        type=parse_device,
+        metavar=f"{{{','.join(Device)}}}",
         default=os.environ.get("RETINEX_DEVICE", "auto"),
         help="what the networks run on (environment: RETINEX_DEVICE; default auto)",
     )
@@ -51,6 +51,13 @@ def parse_arguments() -> Settings:
         help="largest photo accepted (environment: RETINEX_MAX_MEGAPIXELS; default 24)",
     )
     return Settings(**vars(parser.parse_args()))
+
+
+def parse_device(text: str) -> Device:
+    """Read the name of a device; unlike `choices`, this checks the environment's, too."""
+    with suppress(ValueError):
+        return Device(text)
+    raise argparse.ArgumentTypeError(f"expected {', '.join(Device)}, got {text!r}")
 
 
 def parse_megapixels(text: str) -> float:
