@@ -655,13 +655,16 @@ def test_a_limit_that_is_none_is_refused_at_the_start(
     assert "expected a number above 0" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("named_by", ["command line", "environment"])
+@pytest.mark.parametrize(
+    ("options", "environment"), [(("--device", "tpu"), "auto"), ((), "tpu")], ids=["option", "env"]
+)
 def test_a_device_that_is_none_is_refused_at_the_start(
-    named_by: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    options: tuple[str, ...],
+    environment: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    if named_by == "environment":
-        monkeypatch.setenv("RETINEX_DEVICE", "tpu")
-    options = ["--device", "tpu"] if named_by == "command line" else []
+    monkeypatch.setenv("RETINEX_DEVICE", environment)
     monkeypatch.setattr(sys, "argv", ["demo.py", *options])
     with pytest.raises(SystemExit):
         parse_arguments()

@@ -10,7 +10,7 @@ from conftest import difference, open_in_parts
 from retinex import EXPERIMENTS
 from retinex.device import Device, open_model
 from retinex.inference import MODELS_FOLDER
-from retinex.openvino_parts import take_apart
+from retinex.openvino_parts import make_convolution, take_apart
 from retinex.photo import Pixels
 from retinex.thumbnail import make_thumbnail
 from retinex.training.onnx_export import to_half
@@ -59,27 +59,19 @@ def test_float16_files_stay_as_they_are() -> None:
 
 
 def test_groups_of_channels_stay_together() -> None:
+    model = onnx.load_model_from_string(make_convolution())
     rng = np.random.default_rng(0)
-    features, sums = (
-        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, (1, 8, 12, 12))
-        for name in ("features", "sums")
-    )
-    stored = [
-        onnx.numpy_helper.from_array(rng.random(shape, np.float32), name)
-        for name, shape in (("weights", (8, 1, 3, 3)), ("bias", (8,)))
-    ]
-    conv = onnx.helper.make_node(
-        "Conv", ["features", "weights", "bias"], ["sums"], group=8, pads=[1, 1, 1, 1]
-    )
-    graph = onnx.helper.make_graph([conv], "one_by_one", [features], [sums], stored)
-    versions = {"opset_imports": [onnx.helper.make_opsetid("", 18)], "ir_version": 10}
-    whole = onnx.helper.make_model(graph, **versions).SerializeToString()
+    (conv,), (weights,) = model.graph.node, model.graph.initializer
+    one_by_one = rng.random((64, 1, 3, 3), np.float32)
+    weights.CopyFrom(onnx.numpy_helper.from_array(one_by_one, weights.name))
+    conv.attribute.append(onnx.helper.make_attribute("group", 64))
+    whole = model.SerializeToString()
     _, in_bf16 = take_apart(whole, in_bf16=True)
 
-    given = {"features": rng.random((1, 8, 12, 12), np.float32)}
+    given = {"features": rng.random((1, 64, 96, 96), np.float32)}
     ours, expected = (
-        onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"]).run(None, given)[0]
-        for model in (in_bf16, whole)
+        onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"]).run(None, given)[0]
+        for file in (in_bf16, whole)
     )
     np.testing.assert_allclose(ours, expected, atol=1e-5)
 
