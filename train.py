@@ -450,7 +450,7 @@ def losses_of(run: Run, net: Network, phase: Phase, batch: Batch) -> Losses:
     """Compute the losses of `phase` on a batch, where `net` is."""
     layout = memory_format_for(run.precision)
     there = Batch(*(part.to(run.device, memory_format=layout) for part in batch))
-    return phase_losses(net, phase, there, run.autocast, run.weights)
+    return phase_losses(net, phase, there, run.autocast, run.weights, run.args.mean_error)
 
 
 def record(run: Run, row: dict[str, Any]) -> None:

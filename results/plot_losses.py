@@ -32,7 +32,7 @@ class Panel(NamedTuple):
 PANELS = (
     Panel("Decom-Net, as released", "decom", "*"),
     Panel("Enhance-Net, as released", "enhance", "*"),
-    Panel("PlusNet: runs end to end, loss changed at 2", "plus", "retinex_plus/*", True),
+    Panel("PlusNet: runs end to end, pairs varied from 2 on", "plus", "retinex_plus/*", True),
     Panel("Decom-Net, 200 epochs", "decom", "long/*"),
     Panel("Enhance-Net, 200 epochs", "enhance", "long/*"),
     Panel("Enhance-Net, StepLR and ReduceLROnPlateau", "enhance", "schedules/*"),

@@ -19,7 +19,8 @@ from retinex.photo import Pixels
 from retinex.training.build import Network, build_network
 from retinex.training.checkpoints import Facts
 from retinex.training.onnx_export import export_onnx
-from retinex.training.plus_network import Block, PlusNet
+from retinex.training.plus_blocks import GatedBlock, Modulation, PlainBlock
+from retinex.training.plus_network import PlusNet
 
 FAILED = pytest.StashKey[bool]()
 """Whether a test has failed, for fixtures that come to their end after it."""
@@ -77,10 +78,11 @@ def lively_net(experiment: Experiment) -> Network:
     net = build_network(experiment).eval()
     if isinstance(net, PlusNet):
         torch.nn.init.normal_(net.output_conv.weight, std=0.02)
-        for block in net.modules():
-            if isinstance(block, Block):
-                torch.nn.init.normal_(block.second.weight, std=0.02)
-                torch.nn.init.normal_(block.modulation.weight, std=0.01)
+        for module in net.modules():
+            if isinstance(module, PlainBlock | GatedBlock):
+                torch.nn.init.normal_(module.last.weight, std=0.02)
+            if isinstance(module, Modulation):
+                torch.nn.init.normal_(module.scale_and_shift.weight, std=0.01)
     elif net.enhance is not None:
         torch.nn.init.kaiming_normal_(net.enhance.output_conv.weight)
         with torch.no_grad():  # neither black nor white, but for the frame

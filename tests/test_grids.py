@@ -1,9 +1,14 @@
+from pathlib import Path
+
 import numpy as np
 from conftest import lively_net
 
 from retinex.experiments import EXPERIMENTS
 from retinex.thumbnail import make_thumbnail
+from retinex.training.checkpoints import load_weights
 from retinex.training.grids import run_stages
+
+CHECKPOINT = Path(__file__).parent.parent / "checkpoints" / "retinex_plus.safetensors"
 
 
 def test_grids_show_no_pale_border() -> None:
@@ -22,10 +27,10 @@ def test_grids_show_no_pale_border() -> None:
 
 def test_parts_of_photos_are_as_bright_as_in_the_whole() -> None:
     bright, dark = (np.full((64, 64, 3), value, np.uint8) for value in (230, 40))
-    net = lively_net(EXPERIMENTS["retinex_plus"])
+    net, *_ = load_weights(CHECKPOINT)
 
     alone, in_bright = (
-        run_stages(net, dark, make_thumbnail(whole))[-1].astype(int) for whole in (dark, bright)
+        run_stages(net, dark, make_thumbnail(whole))[-1].mean() for whole in (dark, bright)
     )
 
-    assert abs(alone.mean() - in_bright.mean()) > 2
+    assert alone > 1.5 * in_bright

@@ -162,7 +162,7 @@ def test_receptive_radius_is_how_far_a_change_spreads(name: str) -> None:
 
 
 def unblocked_net(experiment: Experiment) -> Network:
-    """A network through which every change passes: positive weights keep each ReLU open.
+    """A network through which every change passes.
 
     float64, because a change shrinks by about 3 with each of some twenty convolutions.
     """
@@ -170,7 +170,8 @@ def unblocked_net(experiment: Experiment) -> Network:
     net = build_network(experiment).double().eval()
     for parameter in net.parameters():
         fan_in = parameter[0].numel() if parameter.ndim > 1 else 100
-        parameter.uniform_(0.5 / fan_in, 1.5 / fan_in)
-    if isinstance(net, PlusNet):  # its residual sums would saturate the sigmoids
-        net.output_conv.weight.mul_(1e-3)
+        if not isinstance(net, PlusNet):  # positive weights keep each ReLU open
+            parameter.uniform_(0.5 / fan_in, 1.5 / fan_in)
+        elif parameter.ndim > 1:  # whose norms take away what channels have in common
+            parameter.normal_(std=fan_in**-0.5)
     return net

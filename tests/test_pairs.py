@@ -319,13 +319,13 @@ def test_synthetic_dark_photos_stand_in_for_real_ones() -> None:
     assert max(mixed) > 0.8
 
 
-def test_a_quarter_of_synthetic_dark_photos_are_not_dark() -> None:
+def test_a_tenth_of_synthetic_dark_photos_are_not_dark() -> None:
     pair, rng = Pair(Path("a"), scene(0), scene(0) // 8), np.random.default_rng(0)
 
     draws = [random_crop(pair, 16, rng, Variety(synthetic=1.0)) for _ in range(200)]
 
     unchanged = [np.array_equal(crops.low, crops.high) for crops in draws]
-    assert 0.15 < np.mean(unchanged) < 0.35
+    assert 0.04 < np.mean(unchanged) < 0.18
 
 
 def test_synthetic_pairs_are_tinted_and_real_ones_are_not() -> None:

@@ -30,7 +30,7 @@ from retinex.training import checkpoints, phases
 from retinex.training.arguments import parse_arguments
 from retinex.training.averaging import average_weights
 from retinex.training.checkpoints import load_state, load_weights, save_state
-from retinex.training.losses import DecomWeights, decom_loss
+from retinex.training.losses import DecomWeights
 from retinex.training.networks import RetinexNet
 from retinex.training.pairs import (
     Batch,
@@ -248,6 +248,8 @@ def test_switches_choose_the_experiment(arguments: list[str], experiment: str) -
         (["-m", "plus", "-rlr", "0.1"], ["--rel_lr", "Enhance-Net"]),
         (["-m", "join", "-i", "-rlr", "0.1"], ["--rel_lr", "Enhance-Net"]),
         (["-m", "plus", "--smoothness", "0"], ["--smoothness", "plus"]),
+        (["--mean_error", "1"], ["--mean_error", "plus"]),
+        (["-m", "plus", "--mean_error", "-1"], ["--mean_error"]),
         (["--photos", "photos", "--synthetic", "0.1"], ["--synthetic", "--data"]),
         (["--photos", "photos", "--exchanged", "1"], ["--exchanged", "--data"]),
         (["--seed", "-1"], ["--seed"]),
@@ -284,20 +286,37 @@ def test_each_mode_has_its_weights_of_the_loss(
     assert (args.mutual, args.invariable, args.smoothness) == weights
 
 
+@pytest.mark.parametrize(
+    ("experiment", "loss", "values", "weights"),
+    [
+        (
+            "join_ignore_enhance",
+            "decom_loss",
+            ("--mutual", "0.2", "--invariable", "0.3", "--smoothness", "0.4"),
+            DecomWeights(mutual=0.2, invariable=0.3, smoothness=0.4),
+        ),
+        ("retinex_plus", "plus_loss", ("--mean_error", "5"), 5),
+    ],
+)
 def test_each_weight_reaches_the_loss(
-    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    project: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    experiment: str,
+    loss: str,
+    values: tuple[str, ...],
+    weights: object,
 ) -> None:
-    weights = set()
+    compute, reached = getattr(phases, loss), []
 
     def note_weights(*arguments: Any) -> torch.Tensor:
-        weights.add(arguments[-1])
-        return decom_loss(*arguments)
+        reached.append(arguments[-1])
+        return compute(*arguments)
 
-    monkeypatch.setattr(phases, "decom_loss", note_weights)
-    values = "--mutual", "0.2", "--invariable", "0.3", "--smoothness", "0.4"
-    train(project, *STUDY["join_ignore_enhance"], *TINY, *values, "--out", tmp_path)
+    monkeypatch.setattr(phases, loss, note_weights)
+    train(project, *COMMANDS[experiment], *TINY, *values, "--out", tmp_path)
 
-    assert weights == {DecomWeights(mutual=0.2, invariable=0.3, smoothness=0.4)}
+    assert reached and all(weight == weights for weight in reached)
 
 
 @pytest.mark.parametrize(

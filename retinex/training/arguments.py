@@ -164,6 +164,13 @@ def add_optimization(group: "argparse._ArgumentGroup") -> None:
     add("--mutual", **weights, help="L_decom: mutual reconstruction (default 0.1; with join 0.001)")
     add("--invariable", **weights, help="L_decom: equal reflectances (default 0.1; with join 0.01)")
     add("--smoothness", **weights, help="L_decom: smooth illuminations (default 1; with join 0.1)")
+    add(
+        "--mean_error",
+        type=float,
+        default=0.0,
+        metavar="WEIGHT",
+        help="plus: squared error of the mean brightness (default 0; 10 helps in the last epochs)",
+    )
     add("--seed", type=int, default=0, help="of weights, crops and the scenes held out (default 0)")
     add(
         "--precision",
@@ -181,7 +188,7 @@ def check_arguments(args: argparse.Namespace) -> None:
     for name in ("synthetic", "exchanged", "shuffled", "mixed", "val_share"):
         if not 0 <= getattr(args, name) <= 1:
             raise ValueError(f"--{name} is a share: from 0 to 1")
-    for name in ("decom_lr", "rel_lr", *LOSS_WEIGHTS, "seed"):
+    for name in ("decom_lr", "rel_lr", *LOSS_WEIGHTS, "mean_error", "seed"):
         if not 0 <= (getattr(args, name) or 0) < inf:
             raise ValueError(f"--{name} must be at least 0")
     if args.mode is Mode.PLUS and args.crop < SSIM_WINDOW:
@@ -201,6 +208,8 @@ def check_arguments(args: argparse.Namespace) -> None:
         raise ValueError("--rel_lr is Enhance-Net's, which this experiment doesn't have")
     if args.mode is Mode.PLUS and any(getattr(args, name) is not None for name in LOSS_WEIGHTS):
         raise ValueError(f"--{', --'.join(LOSS_WEIGHTS)} are of L_decom: not for --mode plus")
+    if args.mean_error and args.mode is not Mode.PLUS:
+        raise ValueError("--mean_error is of PlusNet's loss: it goes with --mode plus")
     if args.photos and not args.data and (args.synthetic or args.exchanged):
         raise ValueError(
             "--synthetic and --exchanged need --data: --photos alone has no dark photos"

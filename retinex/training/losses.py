@@ -18,10 +18,9 @@ ENHANCE_SMOOTHNESS_WEIGHT = 3.0
 """Weight of the smoothness of Î in the paper's code (lowlight_enhance)."""
 STRUCTURE_AWARENESS = 10.0
 """λ_g in the paper's equation 4: how strongly edges of R allow edges of I."""
-PLUS_SSIM_WEIGHT = 0.3
+PLUS_SSIM_WEIGHT = 1.5
 PLUS_CORRECTED_WEIGHT = 0.5
 """Weight of the error that is left when the reference has told the exposure."""
-PLUS_MEAN_WEIGHT = 10.0
 DARKEST_OUTPUT = 0.02
 PLUS_STAGE_WEIGHT = 0.1
 """Weight of R · I ≈ S, and of both illuminations' likeness to the brightest colour channel."""
@@ -157,13 +156,15 @@ def correct_mean(output: Tensor, reference: Tensor) -> Tensor:
     return output * (reference.mean(dim=image, keepdim=True) / mean)
 
 
-def plus_loss(stages: RetinexStages, photo_low: Tensor, photo_high: Tensor) -> Tensor:
+def plus_loss(
+    stages: RetinexStages, photo_low: Tensor, photo_high: Tensor, mean_weight: float = 0.0
+) -> Tensor:
     """PlusNet's loss, on its output and, with little weight, on what its stages mean.
 
-    ‖R · Î − S_high‖₁ + 0.3 · (1 − SSIM) + 0.5 · ‖c · R · Î − S_high‖₁ + 10 · (m − m_high)², where c
-    is the ratio of both means: how bright a scene was to become can't be known from a dark photo,
-    and not knowing shouldn't outweigh colours and details. m and m_high are the means: not knowing,
-    absolute differences alone prefer too dark.
+    ‖R · Î − S_high‖₁ + 1.5 · (1 − SSIM) + 0.5 · ‖c · R · Î − S_high‖₁ + λ_mean · (m − m_high)²,
+    where c is the ratio of both means: how bright a scene was to become can't be known from a dark
+    photo, and not knowing shouldn't outweigh colours and details. m and m_high are the means: not
+    knowing, absolute differences alone prefer too dark.
 
     The stages' terms are 0.1 times ‖R · I − S_low‖₁, ‖I − max S_low‖₁ and ‖Î − max S_high‖₁, where
     max is a pixel's brightest colour channel, and 0.05 times the smoothness of I and Î.
@@ -174,7 +175,7 @@ def plus_loss(stages: RetinexStages, photo_low: Tensor, photo_high: Tensor) -> T
         functional.l1_loss(output, photo_high)
         + PLUS_SSIM_WEIGHT * (1 - ssim(output, photo_high))
         + PLUS_CORRECTED_WEIGHT * functional.l1_loss(correct_mean(output, photo_high), photo_high)
-        + PLUS_MEAN_WEIGHT * functional.mse_loss(output.mean(image), photo_high.mean(image))
+        + mean_weight * functional.mse_loss(output.mean(image), photo_high.mean(image))
     )
     meaning = (
         reconstruction_loss(Decomposition(reflectance, illumination), photo_low)

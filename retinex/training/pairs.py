@@ -47,7 +47,7 @@ from retinex.training.low_light import (
 
 SMALLEST_VIEW = 48
 """Side, in pixels, of the smallest part of a thumbnail that stands for the whole in training."""
-UNCHANGED_SHARE = 0.25
+UNCHANGED_SHARE = 0.1
 """Of dark photos that are synthesised though there are real ones, those that are the normal one: it
 is to stay as it is."""
 

@@ -9,6 +9,7 @@ from torch.optim.swa_utils import AveragedModel
 from retinex.experiments import Experiment, Mode
 from retinex.training.build import Network
 from retinex.training.losses import PAPERS_CODE, DecomWeights, decom_loss, enhance_loss, plus_loss
+from retinex.training.muon import Muon
 from retinex.training.networks import Decomposition, RetinexNet, RetinexStages
 from retinex.training.pairs import Batch
 from retinex.training.plus_network import PlusNet
@@ -49,13 +50,15 @@ def phases_of(experiment: Experiment) -> list[Phase]:
             return [Phase.PLUS]
 
 
-def build_optimizer(net: Network, phase: Phase, decom_lr: float, rel_lr: float) -> torch.optim.Adam:
+def build_optimizer(
+    net: Network, phase: Phase, decom_lr: float, rel_lr: float
+) -> torch.optim.Optimizer:
     """Adam over all the weights that `phase` trains, each network at its own learning rate.
 
-    PlusNet's is `decom_lr`.
+    PlusNet's is Muon, at `decom_lr`.
     """
     if isinstance(net, PlusNet):
-        return torch.optim.Adam(net.parameters(), decom_lr)
+        return Muon(net.parameters(), decom_lr)
     groups = []
     if phase is not Phase.ENHANCE:
         groups.append({"params": list(net.decom.parameters()), "lr": decom_lr})
@@ -89,13 +92,16 @@ def phase_losses(
     batch: Batch,
     autocast: torch.autocast,
     weights: DecomWeights = PAPERS_CODE,
+    mean_weight: float = 0.0,
 ) -> Losses:
-    """Compute the losses of `phase` on a batch; L_decom weighted by `weights`.
+    """Compute the losses of `phase` on a batch.
+
+    L_decom is weighted by `weights`; `mean_weight` is PlusNet's λ_mean.
 
     The networks run inside `autocast`; the losses are always computed in float32.
     """
     if isinstance(net, PlusNet):
-        return _plus_losses(net, batch, autocast)
+        return _plus_losses(net, batch, autocast, mean_weight)
     if phase is Phase.ENHANCE:
         return _enhance_losses(net, batch, autocast)
 
@@ -115,11 +121,13 @@ def phase_losses(
     return losses
 
 
-def _plus_losses(net: PlusNet, batch: Batch, autocast: torch.autocast) -> Losses:
+def _plus_losses(
+    net: PlusNet, batch: Batch, autocast: torch.autocast, mean_weight: float
+) -> Losses:
     with autocast:
         stages = net(batch.low, batch.thumbnail)
     in_float = RetinexStages(*(stage.float() for stage in stages))
-    return {"plus": plus_loss(in_float, batch.low, batch.high)}
+    return {"plus": plus_loss(in_float, batch.low, batch.high, mean_weight)}
 
 
 def _enhance_losses(net: RetinexNet, batch: Batch, autocast: torch.autocast) -> Losses:

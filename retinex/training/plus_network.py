@@ -21,13 +21,19 @@ from retinex.training.networks import (
     crop_to,
     initialise,
 )
+from retinex.training.plus_blocks import (
+    CONTEXT,
+    Blocks,
+    GatedBlock,
+    PlainBlock,
+    Up,
+    start_as_identity,
+)
 
-HALF, QUARTER, EIGHTH = 32, 64, 96
+HALF, QUARTER, EIGHTH = 48, 64, 96
 """Channels of the feature maps at a half, a quarter and an eighth of the photo's size."""
 HEADS = 6
 """Channels that the stages are made of."""
-CONTEXT = 128
-"""Length of the vector that describes the whole photo."""
 MIDDLE_GRAY = 0.4
 """Mean that photos are brought to before the network sees them."""
 DARKEST_MEAN = 0.01
@@ -45,18 +51,21 @@ class PlusNet(nn.Module):
         self.unshuffle = nn.PixelUnshuffle(2)
         # 4 phases of 3 channels, compressed and as they are.
         self.input_conv = conv3x3(4 * 2 * 3, HALF)
-        self.half_down = Blocks(HALF, 1)
+        self.half_down = Blocks(PlainBlock(HALF))
         self.to_quarter = nn.Conv2d(HALF, QUARTER, kernel_size=2, stride=2)
-        self.quarter_down = Blocks(QUARTER, 1)
+        self.quarter_down = Blocks(*(GatedBlock(QUARTER) for _ in range(2)))
         self.to_eighth = nn.Conv2d(QUARTER, EIGHTH, kernel_size=2, stride=2)
-        self.eighth = Blocks(EIGHTH, 3)
+        self.eighth = Blocks(*(GatedBlock(EIGHTH) for _ in range(6)))
         self.from_eighth = Up(EIGHTH, QUARTER)
-        self.quarter_up = Blocks(QUARTER, 2)
+        self.quarter_up = Blocks(*(GatedBlock(QUARTER) for _ in range(3)))
         self.from_quarter = Up(QUARTER, HALF)
-        self.half_up = Blocks(HALF, 2)
+        self.half_up = Blocks(PlainBlock(HALF), PlainBlock(HALF))
         self.output_conv = OutputConv(HALF, HEADS * 4)
         initialise(self)
-        start_as_identity(self)
+        for module in self.modules():
+            if isinstance(module, PlainBlock | GatedBlock):
+                start_as_identity(module)
+        nn.init.normal_(self.output_conv.weight, std=0.01)  # all stages start flat
 
     def forward(self, photo: Tensor, thumbnail: Tensor | None = None) -> RetinexStages:
         """Enhance `photo`, (b, 3, h, w) in [0, 1].
@@ -140,58 +149,6 @@ class ContextEncoder(nn.Module):
         pooled = features.mean(dim=(2, 3))
         vector: Tensor = self.mix(torch.cat([pooled, gain.flatten(1).log()], dim=1))
         return gain, functional.relu(vector)
-
-
-class Block(nn.Module):
-    """Residual block that a context scales and shifts (FiLM, Perez et al., AAAI 2018)."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.first = conv3x3(channels, channels)
-        self.modulation = nn.Linear(CONTEXT, 2 * channels)
-        self.second = conv3x3(channels, channels)
-
-    def forward(self, features: Tensor, context: Tensor) -> Tensor:
-        """Refine `features`, (b, c, h, w), given `context`, (b, CONTEXT)."""
-        scale, shift = self.modulation(context)[:, :, None, None].chunk(2, dim=1)
-        changed: Tensor = self.second(functional.relu(self.first(features) * (1 + scale) + shift))
-        return features + changed
-
-
-class Blocks(nn.Module):
-    """Residual blocks in a row."""
-
-    def __init__(self, channels: int, count: int) -> None:
-        super().__init__()
-        self.blocks = nn.ModuleList(Block(channels) for _ in range(count))
-
-    def forward(self, features: Tensor, context: Tensor) -> Tensor:
-        """Refine `features`, (b, c, h, w), given `context`, (b, CONTEXT)."""
-        for block in self.blocks:
-            features = block(features, context)
-        return features
-
-
-class Up(nn.Module):
-    """Doubles the size by a 1×1 convolution and pixel shuffle; adds the skipped features."""
-
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(in_channels, 4 * out_channels, kernel_size=1)
-
-    def forward(self, features: Tensor, skip: Tensor) -> Tensor:
-        """Grow `features` to the size of `skip` and add it."""
-        return functional.pixel_shuffle(self.conv(features), 2) + skip
-
-
-def start_as_identity(net: PlusNet) -> None:
-    """Let every block begin as the identity and all stages as flat: deep nets learn faster so."""
-    for module in net.modules():
-        if isinstance(module, Block):
-            nn.init.zeros_(module.second.weight)
-            nn.init.zeros_(module.modulation.weight)
-            nn.init.zeros_(module.modulation.bias)
-    nn.init.normal_(net.output_conv.weight, std=0.01)
 
 
 def compress(light: Tensor) -> Tensor:

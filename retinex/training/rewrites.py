@@ -30,7 +30,8 @@ from retinex.training.networks import (
     RetinexNet,
     TransposedUp,
 )
-from retinex.training.plus_network import PlusNet, Up
+from retinex.training.plus_blocks import Up
+from retinex.training.plus_network import PlusNet
 
 PHASES = tuple(product(range(2), repeat=2))
 """Row and column of a pixel within its 2×2 block."""
