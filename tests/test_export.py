@@ -236,7 +236,8 @@ def test_released_weights_in_half_precision_give_the_same_pictures(
 ) -> None:
     """Layer by layer in float16, as on a GPU; onnxruntime's CPU provider computes in float32.
 
-    Of a dark and a well-lit photo: in between, retinex_plus is torn, and the last bit decides.
+    Of a dark and a well-lit photo: whether to brighten one in between retinex_plus can't tell, so
+    that rounding decides.
     """
     net, _, _ = load_weights(REPOSITORY / "checkpoints" / f"{name}.safetensors")
     dark = retinex.open_photo(REPOSITORY / "examples" / "coffee.jpg").rgb[100:148, 100:164]

@@ -162,7 +162,7 @@ def test_receptive_radius_is_how_far_a_change_spreads(name: str) -> None:
 
 
 def unblocked_net(experiment: Experiment) -> Network:
-    """A network through which every change passes.
+    """A network through which changes reach as far as they can.
 
     float64, because a change shrinks by about 3 with each of some twenty convolutions.
     """
@@ -172,6 +172,6 @@ def unblocked_net(experiment: Experiment) -> Network:
         fan_in = parameter[0].numel() if parameter.ndim > 1 else 100
         if not isinstance(net, PlusNet):  # positive weights keep each ReLU open
             parameter.uniform_(0.5 / fan_in, 1.5 / fan_in)
-        elif parameter.ndim > 1:  # whose norms take away what channels have in common
+        elif parameter.ndim > 1:  # positive ones would be all alike to its norms
             parameter.normal_(std=fan_in**-0.5)
     return net

@@ -26,7 +26,7 @@ PLUS_STAGE_WEIGHT = 0.1
 """Weight of R · I ≈ S, and of both illuminations' likeness to the brightest colour channel."""
 PLUS_SMOOTHNESS_WEIGHT = 0.05
 SSIM_WINDOW, SSIM_STEP = 7, 4
-"""Side of SSIM's square windows and their distance, in pixels: all of them would cost a quarter of
+"""Side of SSIM's square windows and their distance, in pixels: all of them would cost much of
 PlusNet's training time."""
 
 
@@ -163,8 +163,8 @@ def plus_loss(
 
     ‖R · Î − S_high‖₁ + 1.5 · (1 − SSIM) + 0.5 · ‖c · R · Î − S_high‖₁ + λ_mean · (m − m_high)²,
     where c is the ratio of both means: how bright a scene was to become can't be known from a dark
-    photo, and not knowing shouldn't outweigh colours and details. m and m_high are the means: not
-    knowing, absolute differences alone prefer too dark.
+    photo, and not knowing shouldn't outweigh colours and details. m and m_high are the means and
+    λ_mean is `mean_weight`: absolute differences alone prefer too dark where it can't be known.
 
     The stages' terms are 0.1 times ‖R · I − S_low‖₁, ‖I − max S_low‖₁ and ‖Î − max S_high‖₁, where
     max is a pixel's brightest colour channel, and 0.05 times the smoothness of I and Î.

@@ -1,6 +1,6 @@
 """Muon (Jordan et al., 2024): the optimizer of PlusNet, which learns faster by it than by Adam.
 
-PyTorch's own takes matrices alone: neither kernels, nor all else that Adam is to move.
+`torch.optim.Muon` takes matrices alone; this one takes kernels, too, and moves the rest by Adam.
 """
 
 from collections.abc import Iterable
@@ -24,7 +24,8 @@ class Muon(torch.optim.Optimizer):
     """Moves matrices by their momentum made orthogonal, as far as Adam would; all else by Adam.
 
     A convolution's kernel is a matrix of a row for each output channel; biases, norms and what
-    looks at one channel only are too small for it.
+    looks at one channel only are too small for it. Unlike the authors, first and last layers aren't
+    left to Adam.
     """
 
     def __init__(self, weights: Iterable[nn.Parameter], lr: float) -> None:

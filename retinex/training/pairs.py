@@ -113,7 +113,7 @@ class Variety(NamedTuple):
 
     synthetic: float = 0.0
     """Of pairs whose dark photo is made of the normal one though there is a real one. It is darker
-    by anything from very much to nothing, in a quarter of them by nothing; both are tinted."""
+    by anything from very much to nothing, in a tenth of them by nothing; both are tinted."""
     exchanged: float = 0.0
     """Of the other pairs, those whose dark photo is replaced by another one of the same view."""
     shuffled: float = 0.0

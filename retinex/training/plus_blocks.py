@@ -27,7 +27,7 @@ class Modulation(nn.Module):
 
 
 class PlainBlock(nn.Module):
-    """Two convolutions, which see all channels: what the largest maps need."""
+    """Two convolutions that see all channels, and ReLU."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -43,10 +43,10 @@ class PlainBlock(nn.Module):
 
 
 class GatedBlock(nn.Module):
-    """NAFNet's block (Chen et al., ECCV 2022): channels multiply one another, nothing else bends.
+    """NAFNet's block (Chen et al., ECCV 2022): channels multiply one another, in place of ReLU.
 
     First pixels see their neighbours, each channel for itself; then channels are mixed. What NAFNet
-    asks of the whole map's mean, the context tells.
+    takes from the whole map's mean, the context gives: tiles know nothing of the whole.
     """
 
     def __init__(self, channels: int) -> None:
