@@ -36,6 +36,7 @@ from retinex.training.checkpoints import (
     load_start,
     load_state,
     restore_random,
+    runs_behind,
     save_state,
     save_weights,
 )
@@ -104,7 +105,8 @@ class Run:
     """One training run and all it works on.
 
     `settings` are all that influence the result, in plain types; `net` is what the optimizer steps
-    move, `averaged` its moving average, `started_from` what is known of the weights it began with.
+    move, `averaged` its moving average, `started_from` what is known of the runs whose weights it
+    began with.
     """
 
     args: argparse.Namespace
@@ -296,16 +298,16 @@ def first_network(
 ) -> tuple[Network, list[Facts]]:
     """Build an untrained network, or one with the weights that the command line names.
 
-    What is known of these comes with it.
+    What is known of the runs behind these comes with it.
     """
     net = build_network(args.experiment)
-    started_from = []
+    started_from: list[Facts] = []
     if args.start is not None:
         net, facts = load_start(args.start, args.experiment)
-        started_from.append(facts)
+        started_from += runs_behind(facts)
     if args.decom is not None:
         assert isinstance(net, RetinexNet)  # --decom goes with --mode split
-        started_from.append(load_decom(args.decom, net.decom))
+        started_from += runs_behind(load_decom(args.decom, net.decom))
     if any(may_have_seen(facts, settings) for facts in started_from):
         print(
             "warning: the weights that training begins with may have seen photos that are held out "

@@ -56,15 +56,14 @@ def name_dataset(folder: Path) -> str:
 def may_have_seen(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
     """Tell whether weights may have been trained on photos that a run holds out.
 
-    So they may if this is true of weights that they began with or are an average of.
+    So they may if this is true of any run that they started from.
 
     Args:
         facts: of the weights, as in `checkpoints/*.json`.
         settings: the run's "held_out" and, for weights that don't say what was held out from them,
             "val_share", "seed" and "pairs".
     """
-    origins = [*facts.get("started_from", []), *facts.get("average_of", [])]
-    if any(may_have_seen(origin, settings) for origin in origins):
+    if any(may_have_seen(run, settings) for run in facts.get("started_from", [])):
         return True
     before = facts.get("settings", {})
     folders = [*before.get("data", []), *before.get("photos", [])]

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from retinex.experiments import EXPERIMENTS
 from retinex.training.build import build_network
-from retinex.training.checkpoints import load_weights, save_weights
+from retinex.training.checkpoints import load_weights, runs_behind, save_weights
 
 SCRIPT = Path(__file__).parent.parent / "results" / "average_weights.py"
 
@@ -32,30 +32,21 @@ def test_the_mean_of_two(tmp_path: Path) -> None:
     first, second, mean = map(load_file, (*files, out))
     assert all(torch.allclose(mean[name], (first[name] + second[name]) / 2) for name in first)
     facts = load_weights(out)[2]
-    assert facts["seed"] == 2
-    assert facts["average_of"] == [load_weights(file)[2] for file in files]
+    assert (facts["seed"], facts["averaged"]) == (2, 2)
+    assert facts["started_from"] == [load_weights(files[0])[2]]
 
 
-def test_brightening_brightens_the_enhanced_illumination_alone(tmp_path: Path) -> None:
-    weights = write_random(tmp_path / "a.safetensors", "retinex_plus", 1)
-    run_program(SCRIPT, tmp_path / "brighter.safetensors", weights, "--brighten", "0.1")
+def test_each_run_behind_a_mean_is_told_once(tmp_path: Path) -> None:
+    first = write_random(tmp_path / "first.safetensors", "join_ignore_enhance", 1)
+    net, _, of_first = load_weights(first)
+    second, out = tmp_path / "second.safetensors", tmp_path / "mean.safetensors"
+    of_second = {"experiment": "join_ignore_enhance", "seed": 2}
+    save_weights(second, net, of_second | {"started_from": [of_first]})
 
-    nets = [load_weights(tmp_path / f"{name}.safetensors")[0] for name in ("a", "brighter")]
-    with torch.inference_mode():
-        before, after = (net(torch.full((1, 3, 16, 16), 0.1)) for net in nets)
-    torch.testing.assert_close(after.reflectance, before.reflectance)
-    torch.testing.assert_close(after.illumination, before.illumination)
-    # Where R isn't white: there Î is as the sigmoid gave it.
-    inside = before.reflectance.amax(dim=1, keepdim=True) < 1
-    assert inside.float().mean() > 0.9
-    logits = [stages.enhanced_illumination[inside].logit() for stages in (before, after)]
-    torch.testing.assert_close(logits[1] - logits[0], torch.full_like(logits[0], 0.1))
-
-
-def test_only_plus_can_be_brightened(tmp_path: Path) -> None:
-    weights = write_random(tmp_path / "a.safetensors", "join_ignore_enhance", 1)
-    with pytest.raises(SystemExit):
-        run_program(SCRIPT, tmp_path / "brighter.safetensors", weights, "--brighten", "0.1")
+    for files in ([first, second], [first, second, second], [first, out]):
+        run_program(SCRIPT, out, *files)
+        of_mean = of_second | {"averaged": len(files)}
+        assert runs_behind(load_weights(out)[2]) == [of_first, of_mean]
 
 
 def test_one_file_is_no_mean(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@ import torch
 from torch import nn
 
 from retinex.training.muon import Muon, orthogonalise
+from retinex.training.phases import Phase, build_optimizer
+from retinex.training.plus_network import PlusNet
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (24, 90), (90, 24)])
@@ -54,3 +56,14 @@ def test_weights_without_a_gradient_stay() -> None:
     optimizer = Muon([weights], 0.1)
     optimizer.step()
     assert torch.equal(weights, torch.ones(16, 16))
+
+
+def test_plus_is_trained_by_muon() -> None:
+    net = PlusNet()
+    weights = net.from_eighth.conv.weight
+    before = weights.detach().clone()
+    optimizer = build_optimizer(net, Phase.PLUS, decom_lr=0.01, rel_lr=1)
+    net(torch.rand(1, 3, 16, 16)).output.sum().backward()
+    optimizer.step()
+    # Adam's first step moves each weight by 0.01.
+    assert 0 < (weights - before).square().mean().sqrt() < 0.003

@@ -29,7 +29,7 @@ from retinex.metrics import psnr, ssim
 from retinex.training import checkpoints, phases
 from retinex.training.arguments import parse_arguments
 from retinex.training.averaging import average_weights
-from retinex.training.checkpoints import load_state, load_weights, save_state
+from retinex.training.checkpoints import load_state, load_weights, runs_behind, save_state
 from retinex.training.losses import DecomWeights
 from retinex.training.networks import RetinexNet
 from retinex.training.pairs import (
@@ -365,7 +365,9 @@ def test_resuming_needs_neither_starting_weights_nor_equal_timing(
 
     assert (tmp_path / "join" / "join.safetensors").read_bytes() == weights
     of_start = load_weights(trained / "join" / "join.safetensors")[2]
-    assert load_weights(tmp_path / "join" / "join.safetensors")[2]["started_from"] == [of_start]
+    assert load_weights(tmp_path / "join" / "join.safetensors")[2]["started_from"] == runs_behind(
+        of_start
+    )
 
 
 @pytest.mark.parametrize("precision", [Precision.FP32, Precision.BF16])
@@ -687,7 +689,7 @@ def test_weights_that_have_seen_what_is_held_out_are_told_of(
     assert "may have seen" in capsys.readouterr().out
 
     weights = tmp_path / "other" / name / f"{name}.safetensors"
-    assert load_weights(weights)[2]["started_from"] == [load_weights(start)[2]]
+    assert load_weights(weights)[2]["started_from"] == runs_behind(load_weights(start)[2])
 
 
 def test_decom_net_is_reused(trained: Path, tmp_path: Path) -> None:
@@ -698,7 +700,7 @@ def test_decom_net_is_reused(trained: Path, tmp_path: Path) -> None:
     folder = tmp_path / "split_transposed"
     weights = folder / "split_transposed.safetensors"
     assert_same_weights(weights, decom, "decom.")
-    assert load_weights(weights)[2]["started_from"] == [load_weights(decom)[2]]
+    assert load_weights(weights)[2]["started_from"] == runs_behind(load_weights(decom)[2])
     assert [row["phase"] for row in read_log(folder)] == ["enhance"]
 
 

@@ -25,7 +25,8 @@ STATE_PARTS = (
 )  # fmt: skip
 """What a run's state can't do without."""
 Facts = dict[str, Any]
-"""What is known of weights: experiment, arguments, what was held out, losses, perhaps a licence."""
+"""What is known of weights: experiment, arguments, what was held out, losses, perhaps a licence;
+"started_from" are the same facts of the runs before, if they began with weights of others."""
 
 
 class CheckpointError(ValueError):
@@ -128,6 +129,12 @@ def read_facts(path: Path) -> Facts:
         case {"experiment": str()}:
             return dict(facts)
     raise CheckpointError(f"{path} names no experiment; train.py writes it beside the weights")
+
+
+def runs_behind(facts: Facts) -> list[Facts]:
+    """List all runs that weights come from, the oldest first: each with its own facts alone."""
+    own = {name: fact for name, fact in facts.items() if name != "started_from"}
+    return [*facts.get("started_from", []), own]
 
 
 def load_start(path: Path, experiment: Experiment) -> tuple[Network, Facts]:
