@@ -56,14 +56,19 @@ FULL_LIGHT = LowLight(exposure=1, shot_noise=0, read_noise=0)
 """Leaves a photo as it is."""
 
 
-def random_low_light(rng: np.random.Generator, brightest: float = 0.1) -> LowLight:
-    """Draw conditions for one training photo: noise, mild tints, and a log-uniform exposure.
+def random_low_light(
+    rng: np.random.Generator, brightest: float = 0.1, mildness: float = 1.0
+) -> LowLight:
+    """Draw conditions for one training photo: noise, mild tints, and an exposure.
 
-    The exposure lies between 0.4 % and `brightest`, a share of the light as well. The darker, the
-    steeper tone curves may be: a photo in full light is to keep its own.
+    The darker, the steeper tone curves may be: a photo in full light is to keep its own.
+
+    Args:
+        brightest: exposures lie between 0.4 % and this, a share of the light as well.
+        mildness: 1 spreads their logarithms evenly; more draws brighter ones more often.
     """
     red, blue = rng.uniform(0.85, 1.15, size=2)
-    exposure = np.exp(rng.uniform(np.log(DARKEST_EXPOSURE), np.log(brightest)))
+    exposure = brightest * (DARKEST_EXPOSURE / brightest) ** rng.random() ** mildness
     darkness = np.log(exposure) / np.log(DARKEST_EXPOSURE)
     steepest = CAMERA_GAMMA + darkness * (STEEPEST_GAMMA - CAMERA_GAMMA)
     return LowLight(

@@ -47,10 +47,12 @@ from retinex.training.low_light import (
 
 SMALLEST_VIEW = 48
 """Side, in pixels, of the smallest part of a thumbnail that stands for the whole in training."""
-UNCHANGED_SHARE = 0.1
+UNCHANGED_SHARE = 0.05
 """Of dark photos that are synthesised though there are real ones, those that are the normal one: it
 is to stay as it is."""
-
+MILDNESS = 2.0
+"""Of the other ones' exposures, as in `random_low_light`: half of them leave a quarter of the light
+or more, so that photos which are a little dark aren't taken for well lit."""
 MIXING = 1.2
 """Both parameters of the beta distribution that mixed pairs' shares are drawn from."""
 
@@ -113,7 +115,7 @@ class Variety(NamedTuple):
 
     synthetic: float = 0.0
     """Of pairs whose dark photo is made of the normal one though there is a real one. It is darker
-    by anything from very much to nothing, in a tenth of them by nothing; both are tinted."""
+    by anything from very much to nothing, in a twentieth of them by nothing; both are tinted."""
     exchanged: float = 0.0
     """Of the other pairs, those whose dark photo is replaced by another one of the same view."""
     shuffled: float = 0.0
@@ -188,7 +190,7 @@ def cut(pair: Pair, window: Window, rng: np.random.Generator, variety: Variety =
     if pair.low is None:
         return synthesise(pair, window, random_low_light(rng), rng)
     if variety.synthetic and rng.random() < variety.synthetic:
-        light = random_low_light(rng, brightest=1.0)
+        light = random_low_light(rng, brightest=1.0, mildness=MILDNESS)
         if rng.random() < UNCHANGED_SHARE:
             light = FULL_LIGHT
         return synthesise(pair, window, light, rng, random_tints(rng))
