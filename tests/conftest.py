@@ -81,6 +81,8 @@ def lively_net(experiment: Experiment) -> Network:
         for module in net.modules():
             if isinstance(module, PlainBlock | GatedBlock):
                 torch.nn.init.normal_(module.last.weight, std=0.02)
+            if isinstance(module, GatedBlock):
+                torch.nn.init.normal_(module.mix_neighbours.weight, std=0.005)
             if isinstance(module, Modulation):
                 torch.nn.init.normal_(module.scale_and_shift.weight, std=0.01)
     elif net.enhance is not None:
