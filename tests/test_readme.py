@@ -7,7 +7,7 @@ import shutil
 import tomllib
 from importlib.metadata import version
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 
 import huggingface_hub
 import onnxruntime
@@ -153,6 +153,18 @@ def test_findings_are_the_means_of_the_evaluation(experiment: str) -> None:
     (cells,) = re.findall(rf"^{re.escape(row)}(.*)$", RESULTS, re.M)
     ours = [float(loss) for loss in re.findall(r"(?:^|\|) (0\.\d{4})", cells)]
     assert ours == [] if experiment == "retinex_plus" else ours == pytest.approx(losses, abs=5e-5)
+
+
+def test_epochs_and_hours_of_plus_are_those_of_its_logs() -> None:
+    epochs, hours = 0, 0.0
+    for log in (ROOT / "results" / "retinex_plus").glob("*/log.csv"):
+        with log.open(newline="") as stream:
+            seconds = [float(row["seconds"]) for row in csv.DictReader(stream)]
+        epochs += len(seconds)
+        hours += len(seconds) * median(seconds) / 3600
+    assert f"`retinex_plus` {epochs}," in README
+    assert f"{hours:.1f} h (`retinex_plus`)" in README
+    assert f"`retinex_plus` for {epochs}." in (ROOT / "CHANGELOG.md").read_text()
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
