@@ -689,7 +689,11 @@ def test_weights_that_have_seen_what_is_held_out_are_told_of(
     assert "may have seen" in capsys.readouterr().out
 
     weights = tmp_path / "other" / name / f"{name}.safetensors"
-    assert load_weights(weights)[2]["started_from"] == runs_behind(load_weights(start)[2])
+    again = *STUDY[name], *TINY, "--start", weights, "--seed", "2", "--out", tmp_path / "again"
+    train(trained.parent, *again)
+    facts = load_weights(tmp_path / "again" / name / f"{name}.safetensors")[2]
+    assert [run["settings"]["seed"] for run in runs_behind(facts)] == [0, 1, 2]
+    assert all("started_from" not in run for run in facts["started_from"])
 
 
 def test_decom_net_is_reused(trained: Path, tmp_path: Path) -> None:

@@ -25,8 +25,13 @@ STATE_PARTS = (
 )  # fmt: skip
 """What a run's state can't do without."""
 Facts = dict[str, Any]
-"""What is known of weights: experiment, arguments, what was held out, losses, perhaps a licence;
-"started_from" are the same facts of the runs before, if they began with weights of others."""
+"""What is known of weights: experiment, arguments, what was held out, losses, perhaps a licence.
+
+"started_from" are the facts of earlier runs that they come from, "averaged" tells of how many files
+they are the mean; the facts are then those of the last one.
+"""
+NOT_OF_THE_RUN = {"started_from", "averaged", "licence"}
+"""Facts of a file of weights that its last run doesn't share with other files."""
 
 
 class CheckpointError(ValueError):
@@ -133,7 +138,7 @@ def read_facts(path: Path) -> Facts:
 
 def runs_behind(facts: Facts) -> list[Facts]:
     """List all runs that weights come from, the oldest first: each with its own facts alone."""
-    own = {name: fact for name, fact in facts.items() if name != "started_from"}
+    own = {name: fact for name, fact in facts.items() if name not in NOT_OF_THE_RUN}
     return [*facts.get("started_from", []), own]
 
 
