@@ -68,7 +68,7 @@ def random_low_light(
         mildness: 1 spreads their logarithms evenly; more draws brighter ones more often.
     """
     red, blue = rng.uniform(0.85, 1.15, size=2)
-    exposure = brightest * (DARKEST_EXPOSURE / brightest) ** rng.random() ** mildness
+    exposure = brightest * (DARKEST_EXPOSURE / brightest) ** (rng.random() ** mildness)
     darkness = np.log(exposure) / np.log(DARKEST_EXPOSURE)
     steepest = CAMERA_GAMMA + darkness * (STEEPEST_GAMMA - CAMERA_GAMMA)
     return LowLight(
