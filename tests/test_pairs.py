@@ -319,13 +319,13 @@ def test_synthetic_dark_photos_stand_in_for_real_ones() -> None:
     assert max(mixed) > 0.8
 
 
-def test_a_twentieth_of_synthetic_dark_photos_are_not_dark() -> None:
+def test_a_quarter_of_synthetic_dark_photos_are_not_dark() -> None:
     pair, rng = Pair(Path("a"), scene(0), scene(0) // 8), np.random.default_rng(0)
 
     draws = [random_crop(pair, 16, rng, Variety(synthetic=1.0)) for _ in range(1000)]
 
     unchanged = [np.array_equal(crops.low, crops.high) for crops in draws]
-    assert 0.03 < np.mean(unchanged) < 0.075
+    assert 0.2 < np.mean(unchanged) < 0.3
 
 
 def test_half_of_synthetic_dark_photos_keep_a_quarter_of_the_light() -> None:
@@ -334,7 +334,8 @@ def test_half_of_synthetic_dark_photos_keep_a_quarter_of_the_light() -> None:
     draws = [random_crop(pair, 8, rng, Variety(synthetic=1.0)) for _ in range(400)]
 
     # A quarter of the light is 0.53 of the pixels' values.
-    ratios = [crops.low.mean() / crops.high.mean() for crops in draws]
+    dark = [crops for crops in draws if not np.array_equal(crops.low, crops.high)]
+    ratios = [crops.low.mean() / crops.high.mean() for crops in dark]
     assert 0.4 < np.mean([ratio > 0.53 for ratio in ratios]) < 0.6
     assert min(ratios) < 0.06
 

@@ -47,7 +47,7 @@ from retinex.training.low_light import (
 
 SMALLEST_VIEW = 48
 """Side, in pixels, of the smallest part of a thumbnail that stands for the whole in training."""
-UNCHANGED_SHARE = 0.05
+UNCHANGED_SHARE = 0.25
 """Of dark photos that are synthesised though there are real ones, those that are the normal one: it
 is to stay as it is."""
 MILDNESS = 2.0
@@ -115,7 +115,7 @@ class Variety(NamedTuple):
 
     synthetic: float = 0.0
     """Of pairs whose dark photo is made of the normal one though there is a real one. It is darker
-    by anything from very much to nothing, in a twentieth of them by nothing; both are tinted."""
+    by anything from very much to nothing, in a quarter of them by nothing; both are tinted."""
     exchanged: float = 0.0
     """Of the other pairs, those whose dark photo is replaced by another one of the same view."""
     shuffled: float = 0.0
