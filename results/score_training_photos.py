@@ -2,21 +2,25 @@
 
 `python results/score_training_photos.py checkpoints/retinex_plus.safetensors` prints PSNR, PSNR
 with the reference's mean and SSIM, means over every twelfth of LOL's photos that training with its
-default seed doesn't hold out; then the same of every tenth photo whose view is there in other
-light, too, against the references of that light: what the network doesn't know by heart from it.
+default seed doesn't hold out; then the same of every tenth of these whose view is there in other
+light, too, against the references of that light. Exchanged pairs (`train.py --exchanged`) are such
+as the latter, so neither tells what a network makes of photos that it doesn't know.
 """
 
 import argparse
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from score_weights import SEED, VAL_SHARE, whole
 
 from retinex.datasets import DatasetError
+from retinex.photo import Pixels
 from retinex.training.checkpoints import CheckpointError, load_weights
-from retinex.training.pairs import Crops, Pair, load_pairs
+from retinex.training.pairs import load_pairs
 from retinex.training.scenes import find_others, split_by_scene
 from retinex.training.scores import score
+
+Photos = list[tuple[Pixels, Pixels]]
+"""Dark photos and their references."""
 
 
 def main() -> None:
@@ -34,30 +38,30 @@ def main() -> None:
 def score_files(files: list[Path], dataset: Path) -> None:
     """Print a line for each file."""
     loaded = {path: load_weights(path)[0] for path in files}
-    pairs = load_pairs([dataset])
-    trained, _ = split_by_scene(pairs, VAL_SHARE, SEED)
+    chosen = choose_photos(dataset)
     print("own references: PSNR, with the mean, SSIM | other references of the view: the same")
     for path, net in loaded.items():
         shown = (
-            "{:.2f} {:.2f} {:.3f}".format(*score(net, photos).values())
-            for photos in (own_references(trained[::12]), other_references(find_others(pairs)))
+            "{:.2f} {:.2f} {:.3f}".format(*score(net, (whole(*pair) for pair in photos)).values())
+            for photos in chosen
         )
         print(" | ".join(shown), path, flush=True)
 
 
-def own_references(pairs: Sequence[Pair]) -> Iterator[Crops]:
-    """Take both photos of each pair."""
-    for pair in pairs:
-        assert pair.low is not None
-        yield whole(pair.low, pair.high)
+def choose_photos(dataset: Path) -> tuple[Photos, Photos]:
+    """Return dark photos with their own references, and some with others of their view.
 
-
-def other_references(pairs: Sequence[Pair]) -> Iterator[Crops]:
-    """Take each tenth dark photo with a view in other light, and the normal ones of that light."""
-    for pair in [pair for pair in pairs if pair.others][::10]:
-        for other in pair.others:
-            assert pair.low is not None
-            yield whole(pair.low, other.high)
+    Raises:
+        DatasetError: no view is there in other light.
+    """
+    trained, _ = split_by_scene(load_pairs([dataset]), VAL_SHARE, SEED)
+    pairs = [pair for pair in find_others(trained) if pair.low is not None]
+    own = [(pair.low, pair.high) for pair in pairs[::12]]
+    seen_again = [pair for pair in pairs if pair.others][::10]
+    others = [(pair.low, other.high) for pair in seen_again for other in pair.others]
+    if not others:
+        raise DatasetError(f"{dataset} has no view in other light, which this compares")
+    return own, others
 
 
 if __name__ == "__main__":

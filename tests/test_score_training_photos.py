@@ -1,51 +1,78 @@
 """`results/score_training_photos.py`, which scores weights on photos they were trained on."""
 
 import runpy
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from conftest import scene
 from PIL import Image
 
+from retinex.datasets import DatasetError
 from retinex.experiments import EXPERIMENTS
-from retinex.metrics import psnr
+from retinex.metrics import psnr, psnr_gt_mean, ssim
+from retinex.photo import Pixels
 from retinex.training.build import build_network
 from retinex.training.checkpoints import save_weights
 from retinex.training.portable import run_in_torch
 
 RESULTS = Path(__file__).parent.parent / "results"
+VIEW, ELSEWHERE = scene(0), scene(1)
+DIMMER = VIEW // 5 * 4
+EXPERIMENT = EXPERIMENTS["join_ignore_enhance"]
 
 
-def save_pair(folder: Path, name: str, high: np.ndarray, low: np.ndarray) -> None:
-    for kind, photo in (("high", high), ("low", low)):
-        file = folder / "our485" / kind / f"{name}.png"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(photo).save(file)
+def save_pairs(folder: Path, *photos: Pixels) -> None:
+    """Write photos and, an eighth as bright, their dark ones as LOL's training pairs."""
+    for kind, brightness in (("high", 8), ("low", 1)):
+        (folder / "our485" / kind).mkdir(parents=True)
+        for number, photo in enumerate(photos):
+            shown = photo if brightness == 8 else photo // 8
+            Image.fromarray(shown).save(folder / "our485" / kind / f"{number}.png")
+
+
+@pytest.fixture
+def score_files(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[Path], Path], None]:
+    """The script's main function; all scenes are trained on."""
+    monkeypatch.syspath_prepend(RESULTS)
+    function = runpy.run_path(str(RESULTS / "score_training_photos.py"))["score_files"]
+    monkeypatch.setitem(
+        function.__globals__, "split_by_scene", lambda pairs, share, seed: (pairs, [])
+    )
+    return function
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    """Weights of a network as it begins."""
+    torch.manual_seed(0)
+    path = tmp_path / "net.safetensors"
+    save_weights(path, build_network(EXPERIMENT), {"experiment": EXPERIMENT.name})
+    return path
 
 
 def test_photos_are_scored_against_their_own_references_and_their_views(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    score_files: Callable[[list[Path], Path], None],
+    weights: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    view, elsewhere = scene(0), scene(1)
-    dimmer = (view * 0.8).astype(np.uint8)
-    save_pair(tmp_path, "1", view, view // 8)
-    save_pair(tmp_path, "2", dimmer, dimmer // 8)
-    save_pair(tmp_path, "3", elsewhere, elsewhere // 8)
+    save_pairs(tmp_path / "lol", VIEW, DIMMER, ELSEWHERE)
+
+    score_files([weights], tmp_path / "lol")
+
     torch.manual_seed(0)
-    net = build_network(EXPERIMENTS["join_ignore_enhance"])
-    weights = tmp_path / "net.safetensors"
-    save_weights(weights, net, {"experiment": "join_ignore_enhance"})
-    monkeypatch.syspath_prepend(RESULTS)
+    (output,) = run_in_torch(build_network(EXPERIMENT), VIEW[None] // 8)[-1]
+    printed = capsys.readouterr().out.splitlines()[1].removesuffix(f" {weights}")
+    for scores, reference in zip(printed.split(" | "), (VIEW, DIMMER), strict=True):
+        expected = [measure(output, reference) for measure in (psnr, psnr_gt_mean, ssim)]
+        assert [float(number) for number in scores.split()] == pytest.approx(expected, abs=6e-3)
 
-    runpy.run_path(str(RESULTS / "score_training_photos.py"))["score_files"]([weights], tmp_path)
 
-    own, other = capsys.readouterr().out.splitlines()[1].split(" | ")
-    output = {
-        name: run_in_torch(net, dark[None])[-1][0]
-        for name, dark in (("view", view // 8), ("elsewhere", elsewhere // 8))
-    }
-    assert float(other.split()[0]) == pytest.approx(psnr(output["view"], dimmer), abs=5e-3)
-    trained = (psnr(output["view"], view), psnr(output["elsewhere"], elsewhere))
-    assert float(own.split()[0]) in [pytest.approx(score, abs=5e-3) for score in trained]
+def test_dataset_without_a_view_in_other_light_is_refused(
+    score_files: Callable[[list[Path], Path], None], weights: Path, tmp_path: Path
+) -> None:
+    save_pairs(tmp_path / "lol", VIEW, ELSEWHERE)
+    with pytest.raises(DatasetError, match="no view in other light"):
+        score_files([weights], tmp_path / "lol")
