@@ -25,11 +25,10 @@ EXPERIMENT = EXPERIMENTS["join_ignore_enhance"]
 
 def save_pairs(folder: Path, *photos: Pixels) -> None:
     """Write photos and, an eighth as bright, their dark ones as LOL's training pairs."""
-    for kind, brightness in (("high", 8), ("low", 1)):
+    for kind, divisor in (("high", 1), ("low", 8)):
         (folder / "our485" / kind).mkdir(parents=True)
         for number, photo in enumerate(photos):
-            shown = photo if brightness == 8 else photo // 8
-            Image.fromarray(shown).save(folder / "our485" / kind / f"{number}.png")
+            Image.fromarray(photo // divisor).save(folder / "our485" / kind / f"{number}.png")
 
 
 @pytest.fixture
