@@ -7,17 +7,15 @@ light, too, against the references of that light. Exchanged pairs (`train.py --e
 as the latter, so neither tells what a network makes of photos that it doesn't know.
 """
 
-import argparse
 from pathlib import Path
 
-from score_weights import SEED, VAL_SHARE, whole
+from score_weights import SEED, VAL_SHARE, score_named_files, show_scores, whole
 
 from retinex.datasets import DatasetError
 from retinex.photo import Pixels
-from retinex.training.checkpoints import CheckpointError, load_weights
+from retinex.training.checkpoints import load_weights
 from retinex.training.pairs import load_pairs
 from retinex.training.scenes import find_others, split_by_scene
-from retinex.training.scores import score
 
 Photos = list[tuple[Pixels, Pixels]]
 """Dark photos and their references."""
@@ -25,14 +23,7 @@ Photos = list[tuple[Pixels, Pixels]]
 
 def main() -> None:
     """Score what the command line names."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("weights", type=Path, nargs="+", help=".safetensors files")
-    parser.add_argument("--data", type=Path, default=Path("data/lol"), help="(default data/lol)")
-    args = parser.parse_args()
-    try:
-        score_files(args.weights, args.data)
-    except (CheckpointError, DatasetError) as error:
-        parser.error(str(error))
+    score_named_files(score_files, __doc__)
 
 
 def score_files(files: list[Path], dataset: Path) -> None:
@@ -41,10 +32,7 @@ def score_files(files: list[Path], dataset: Path) -> None:
     chosen = choose_photos(dataset)
     print("own references: PSNR, with the mean, SSIM | other references of the view: the same")
     for path, net in loaded.items():
-        shown = (
-            "{:.2f} {:.2f} {:.3f}".format(*score(net, (whole(*pair) for pair in photos)).values())
-            for photos in chosen
-        )
+        shown = (show_scores(net, (whole(*pair) for pair in photos)) for photos in chosen)
         print(" | ".join(shown), path, flush=True)
 
 

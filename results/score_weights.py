@@ -7,6 +7,7 @@ elsewhere, darkened to shares of their light. Needs `pip install scikit-learn`, 
 """
 
 import argparse
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from skimage import data
 from retinex.datasets import DatasetError, may_have_seen, name_dataset
 from retinex.photo import Pixels
 from retinex.thumbnail import make_thumbnail
+from retinex.training.build import Network
 from retinex.training.checkpoints import CheckpointError, Facts, load_weights
 from retinex.training.low_light import LowLight, darken
 from retinex.training.pairs import Crops, central_crop, load_pairs
@@ -33,7 +35,16 @@ SHARES_OF_LIGHT = (1.0, 0.6, 0.4, 0.3, 0.1, 0.03, 0.01)
 
 def main() -> None:
     """Score what the command line names."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    score_named_files(score_files, __doc__)
+
+
+def score_named_files(score_files: Callable[[list[Path], Path], None], about: str) -> None:
+    """Score the files of weights and with the dataset that the command line names.
+
+    Args:
+        about: its first line describes the script.
+    """
+    parser = argparse.ArgumentParser(description=about.splitlines()[0])
     parser.add_argument("weights", type=Path, nargs="+", help=".safetensors files")
     parser.add_argument("--data", type=Path, default=Path("data/lol"), help="(default data/lol)")
     args = parser.parse_args()
@@ -61,7 +72,7 @@ def score_files(files: list[Path], dataset: Path) -> None:
             middles = (
                 central_crop(pair, LARGEST_SIDE, np.random.default_rng(0)) for pair in held_out
             )
-            shown = "{:.2f} {:.2f} {:.3f}".format(*score(net, middles).values())
+            shown = show_scores(net, middles)
         darkened = [
             score(net, (whole(darken_evenly(photo, share), photo) for photo in photos))
             for share in SHARES_OF_LIGHT
@@ -69,6 +80,11 @@ def score_files(files: list[Path], dataset: Path) -> None:
         for name in ("psnr_gt_mean", "psnr"):
             shown += " |" + " ".join(f"{of_share[name]:6.2f}" for of_share in darkened)
         print(shown, path, flush=True)
+
+
+def show_scores(net: Network, photos: Iterable[Crops]) -> str:
+    """Return PSNR, PSNR with the reference's mean and SSIM, means over the photos."""
+    return "{:.2f} {:.2f} {:.3f}".format(*score(net, photos).values())
 
 
 def is_new_to(facts: Facts, data: str, settings: dict[str, Any]) -> bool:
