@@ -2,10 +2,10 @@
 
 import re
 import struct
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
-from PIL import ExifTags, Image, ImageOps, PngImagePlugin
+from PIL import ExifTags, Image, ImageOps, PngImagePlugin, TiffTags
 
 Tag = ExifTags.Base
 
@@ -45,6 +45,19 @@ TIFF_EXIF_TAGS = (
 EXIF_BLOCKS = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
 """Those within the main one."""
 
+# Pillow writes data of tags that it doesn't know as a list of numbers; readers then miss comments.
+for tag in (
+    Tag.ComponentsConfiguration,
+    Tag.MakerNote,
+    Tag.UserComment,
+    Tag.FileSource,
+    Tag.SceneType,
+    Tag.DeviceSettingDescription,
+):
+    TiffTags.TAGS_V2_GROUPS[ExifTags.IFD.Exif].setdefault(
+        tag, TiffTags.TagInfo(tag, tag.name, TiffTags.UNDEFINED, 1)
+    )
+
 
 def read_xmp(upright: Image.Image) -> bytes:
     """Return an image's XMP packet, that of upright pixels; empty if it has none."""
@@ -66,6 +79,7 @@ def turn_upright(image: Image.Image) -> tuple[Image.Image, bytes]:
             exif = _without_layout(image.getexif())
         _drop_former_size(exif, upright.size)
         _keep_text(exif)
+        _drop_unwritable(exif)
         return upright, exif.tobytes() if exif else b""
     except BROKEN_EXIF:  # the pixels are intact
         return _turn_by_orientation_alone(image), b""
@@ -115,6 +129,28 @@ def _keep_text(exif: Image.Exif) -> None:
         for tag, value in list(block.items()):
             if isinstance(value, str):
                 block[tag] = _Text(value)
+
+
+def _drop_unwritable(exif: Image.Exif) -> None:
+    """Take out the tags that Pillow reads but can't write, lest they cost the photo all others."""
+    for ifd in EXIF_BLOCKS:
+        block = _block(exif, ifd)
+        for tag, value in list(block.items()):
+            if tag != ExifTags.IFD.Interop and not _is_writable({ifd: {tag: value}}):
+                del block[tag]
+    for tag, value in list(exif.items()):
+        if tag not in EXIF_BLOCKS and not _is_writable({tag: value}):
+            del exif[tag]
+
+
+def _is_writable(tags: Mapping[int, Any]) -> bool:
+    exif = Image.Exif()
+    exif.update(tags)
+    try:
+        exif.tobytes()
+    except BROKEN_EXIF:
+        return False
+    return True
 
 
 def _block(exif: Image.Exif, ifd: int) -> MutableMapping[int, Any]:

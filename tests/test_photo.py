@@ -17,6 +17,8 @@ from PIL import ExifTags, Image, ImageCms, ImageOps, PngImagePlugin, features
 from retinex import Photo, PhotoError, open_photo, save_photo
 from retinex.photo import Pixels
 
+ASCII, LONG, UNDEFINED, SRATIONAL = 2, 4, 7, 10
+"""Types of EXIF data."""
 ORIENTATION, MAKE = ExifTags.Base.Orientation, ExifTags.Base.Make
 SRGB_PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
@@ -244,6 +246,60 @@ def test_orientation_is_applied_where_pillow_cannot_write_the_rest(rgb: Pixels) 
     exif = b"Exif\0\0II*\0\x08\0\0\0\2\0" + entries + bytes(4)
     file = to_bytes(Image.fromarray(rgb), "JPEG", exif=exif, quality=95)
     assert difference(open_photo(file).rgb, np.rot90(rgb, -1)) <= 24
+
+
+@pytest.mark.parametrize(
+    ("ifd", "odd"),
+    [
+        # Brightness "unknown", as the standard says it; text for numbers, as some programs do.
+        (
+            ExifTags.IFD.Exif,
+            (ExifTags.Base.BrightnessValue, SRATIONAL, 1, struct.pack("<ii", -1, 0)),
+        ),
+        (ExifTags.IFD.GPSInfo, (ExifTags.GPS.GPSAltitudeRef, ASCII, 2, b"0\0")),
+    ],
+)
+def test_a_tag_that_pillow_cannot_write_costs_the_photo_no_other(
+    rgb: Pixels, ifd: int, odd: tuple[int, int, int, bytes]
+) -> None:
+    make = (MAKE, ASCII, 4, b"Foo\0")
+    name = (ExifTags.GPS.GPSLatitudeRef, ASCII, 2, b"N\0")  # has another meaning in either block
+    block_at = 8 + 2 + 2 * 12 + 4
+    pointer = (ifd, LONG, 1, struct.pack("<I", block_at))
+    block = pack_ifd(block_at, name, odd)
+    exif = b"Exif\0\0II*\0\x08\0\0\0" + pack_ifd(8, make, pointer) + block
+    photo = open_photo(to_bytes(Image.fromarray(rgb), "JPEG", exif=exif))
+    kept = Image.Exif()
+    kept.load(photo.exif)
+    assert kept[MAKE] == "Foo"
+    assert kept.get_ifd(ifd) == {name[0]: "N"}
+
+
+def pack_ifd(offset: int, *entries: tuple[int, int, int, bytes]) -> bytes:
+    """A block of EXIF data at `offset`: tags, types, counts and values."""
+    long_values, table = b"", struct.pack("<H", len(entries))
+    values_at = offset + 2 + 12 * len(entries) + 4
+    for tag, kind, count, value in entries:
+        if len(value) > 4:
+            place = struct.pack("<I", values_at + len(long_values))
+            long_values, value = long_values + value, place
+        table += struct.pack("<HHI4s", tag, kind, count, value)
+    return table + bytes(4) + long_values
+
+
+@pytest.mark.parametrize("kind", ["jpg", "png", "tif", "webp"])
+def test_comments_stay_what_other_programs_read(tmp_path: Path, rgb: Pixels, kind: str) -> None:
+    comment = b"ASCII\0\0\0hello"
+    block_at = 8 + 2 + 12 + 4
+    exif = b"Exif\0\0II*\0\x08\0\0\0" + pack_ifd(
+        8, (ExifTags.IFD.Exif, LONG, 1, struct.pack("<I", block_at))
+    )
+    exif += pack_ifd(block_at, (ExifTags.Base.UserComment, UNDEFINED, len(comment), comment))
+    photo = open_photo(to_bytes(Image.fromarray(rgb), "JPEG", exif=exif))
+    save_photo(photo.rgb, tmp_path / f"saved.{kind}", photo)
+    kept = reopen(tmp_path / f"saved.{kind}").getexif()
+    assert kept.get_ifd(ExifTags.IFD.Exif) == {ExifTags.Base.UserComment: comment}
+    assert struct.pack("<HHI", ExifTags.Base.UserComment, UNDEFINED, len(comment)) in photo.exif
 
 
 def test_what_describes_a_jpeg_files_layout_is_not_written_into_a_tiff(
