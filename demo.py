@@ -23,7 +23,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from retinex import EXPERIMENTS, Adjustments, DeviceError, ModelError, Stage, open_photo
+from retinex import (
+    EXPERIMENTS,
+    Adjustments,
+    DeviceError,
+    ModelError,
+    PhotoError,
+    Stage,
+    open_photo,
+)
 from retinex.demo import gr, gradio_mcp, without_servers
 from retinex.demo.captions import describe_results, describe_running, name_titles
 from retinex.demo.deletion import (
@@ -34,7 +42,7 @@ from retinex.demo.deletion import (
 )
 from retinex.demo.endpoints import add_endpoints
 from retinex.demo.fetching import MOST_BYTES, limit_fetching
-from retinex.demo.inputs import new_message, open_reference, open_upload
+from retinex.demo.inputs import as_sentence, new_message, open_reference, open_upload
 from retinex.demo.networks import (
     ONE_AT_A_TIME,
     describe_device,
@@ -485,7 +493,10 @@ def prepare_download(kind: Download, results: Results | None, experiment: str) -
             case Download.PNG:
                 return results.convert_adjusted(experiment, ".png")
             case Download.JPEG:
-                return results.convert_adjusted(experiment, ".jpg")
+                try:
+                    return results.convert_adjusted(experiment, ".jpg")
+                except PhotoError as error:
+                    raise new_message(as_sentence(error), "Too large for JPEG") from error
             case Download.ZIP:
                 return results.write_zip()
     # They were deleted.

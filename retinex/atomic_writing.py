@@ -27,6 +27,11 @@ def write_atomically(path: Path, content: bytes | memoryview, durable: bool = Tr
             with unfinished.open("rb+") as file:  # Windows flushes only what may be written
                 os.fsync(file.fileno())
         _replace(path, unfinished)
+    except OSError as error:
+        if error.filename is not None:
+            # The file that was asked for, not the unfinished one, of which nobody knows.
+            error.filename, error.filename2 = str(path), None
+        raise
     finally:
         unfinished.unlink(missing_ok=True)
 

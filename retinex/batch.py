@@ -1,6 +1,5 @@
 """Many photos, files and folders of them, to files of the same names in another folder."""
 
-import math
 import os
 import tempfile
 import unicodedata
@@ -16,10 +15,8 @@ from PIL import Image
 from retinex.adjustments import Adjustments, adjust
 from retinex.inference import Enhancer
 from retinex.photo import (
-    LONGEST_SIDES,
     PHOTO_EXTENSIONS,
-    Photo,
-    PhotoError,
+    choose_format,
     open_photo,
     save_photo,
     why_no_photo,
@@ -144,23 +141,12 @@ def run_job(job: Job, enhancer: Enhancer, adjustments: Adjustments) -> None:
         OSError, ValueError: a file can't be written.
     """
     photo = open_photo(job.source)
-    _check_sides(photo, job.target)
+    choose_format(job.target, *photo.rgb.shape[1::-1])
     enhancement = enhancer.enhance(photo)
     job.target.parent.mkdir(parents=True, exist_ok=True)
     for stage, path in job.stages.items():
         save_photo(enhancement.stages[stage], path, enhancement.photo)
     save_photo(adjust(enhancement, adjustments), job.target, enhancement.photo)
-
-
-def _check_sides(photo: Photo, path: Path) -> None:
-    height, width = photo.rgb.shape[:2]
-    file_format = Image.registered_extensions()[path.suffix.lower()]
-    limit = LONGEST_SIDES.get(file_format, math.inf)
-    if max(height, width) > limit:
-        raise PhotoError(
-            f"it has {width}×{height} pixels, and {file_format} files up to {limit} a side; "
-            "write it as PNG: by --format png, or by a name that ends in .png"
-        )
 
 
 def _list_files(root: Path, out: Path) -> Iterable[Path]:

@@ -1,6 +1,7 @@
 """Reading and writing photos: their files ↔ 8-bit RGB. EXIF and XMP are in photo_metadata.py."""
 
 import io
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import suppress
@@ -152,13 +153,13 @@ def save_photo(rgb: Pixels, path: str | Path, original: Photo) -> None:
     full colour resolution. A file or link that is there is replaced.
 
     Raises:
-        ValueError: Pillow knows no format of this extension.
+        ValueError: Pillow writes no format of this extension.
+        PhotoError: the picture is larger than files of the format can be.
+        OSError: the file can't be written; what was there stays.
     """
     image = Image.fromarray(rgb)
     path = Path(path)
-    file_format = Image.registered_extensions().get(path.suffix.lower(), "")
-    if not file_format:
-        raise ValueError(f"{path}: no format has the extension {path.suffix!r}; try .jpg or .png")
+    file_format = choose_format(path, image.width, image.height)
     if original.alpha is not None and file_format != "JPEG":
         image.putalpha(Image.fromarray(original.alpha))
     options = FORMAT_OPTIONS.get(file_format, {}) | xmp_options(original.xmp, file_format)
@@ -170,6 +171,25 @@ def save_photo(rgb: Pixels, path: str | Path, original: Photo) -> None:
     file = io.BytesIO()
     image.save(file, file_format, icc_profile=icc_profile, **options)
     write_atomically(path, file.getbuffer(), durable=False)
+
+
+def choose_format(path: Path, width: int, height: int) -> str:
+    """Return Pillow's name of the format that a picture of this size is written to `path` in.
+
+    Raises:
+        ValueError: Pillow writes no format of this extension.
+        PhotoError: the picture is larger than files of the format can be.
+    """
+    file_format = Image.registered_extensions().get(path.suffix.lower(), "")
+    if file_format not in Image.SAVE:
+        raise ValueError(f"{path}: {path.suffix!r} is no format to write; try .jpg or .png")
+    limit = LONGEST_SIDES.get(file_format, math.inf)
+    if max(width, height) > limit:
+        raise PhotoError(
+            f"the photo has {width}×{height} pixels, and {file_format} files up to {limit} a side: "
+            "write it as PNG"
+        )
+    return file_format
 
 
 def _explain(error: Exception, name: str | Path) -> str:

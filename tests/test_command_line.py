@@ -464,7 +464,7 @@ def test_photos_longer_than_a_format_allows_are_not_computed(
 
     assert enhance(tmp_path / "night", "--out", tmp_path / "bright", "--format", "webp") == 1
 
-    assert "long.png: it has 16384×1 pixels, and WEBP" in capsys.readouterr().err
+    assert "long.png: the photo has 16384×1 pixels, and WEBP" in capsys.readouterr().err
 
 
 def test_letters_that_the_output_does_not_know_stop_nothing(tmp_path: Path) -> None:

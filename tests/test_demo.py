@@ -783,6 +783,18 @@ def test_a_full_disk_is_told_of_by_controls_downloads_and_endpoints(
             do()
 
 
+def test_a_photo_too_long_for_jpeg_is_told_of(tmp_path: Path) -> None:
+    long = np.zeros((1, 65501, 3), np.uint8)
+    Image.fromarray(long).save(tmp_path / "long.png")
+    photo = retinex.open_photo(tmp_path / "long.png")
+    view = View("join", (), Adjustments())
+    results = demo_program.new_results(tmp_path, tmp_path / "long.png", photo, view)
+    demo_program.add_enhancements(results, [retinex.enhance(photo, "join", DEVICE)])
+    with pytest.raises(gr.Error, match=r"^'The photo has 65501×1 pixels.*as PNG"):
+        demo_program.prepare_download(demo_program.Download.JPEG, results, "join")
+    assert demo_program.prepare_download(demo_program.Download.PNG, results, "join").exists()
+
+
 def test_results_that_are_forgotten_are_deleted(dark_photo: Path, tmp_path: Path) -> None:
     view = View(DEFAULT_EXPERIMENT, (), Adjustments())
     results = demo_program.new_results(tmp_path, dark_photo, retinex.open_photo(dark_photo), view)

@@ -368,9 +368,30 @@ def test_a_file_that_the_disk_does_not_take_whole_is_an_error(tmp_path: Path, ki
     assert [path.name for path in tmp_path.iterdir()] == [f"whole.{kind}"]
 
 
-def test_an_unknown_extension_is_an_error(tmp_path: Path, rgb: Pixels) -> None:
-    with pytest.raises(ValueError, match=r"\.jpgg"):
-        save_photo(rgb, tmp_path / "a.jpgg", Photo(rgb))
+@pytest.mark.parametrize("extension", [".jpgg", "", ".psd"])  # Pillow only reads the last one
+def test_an_extension_of_no_format_to_write_is_an_error(
+    tmp_path: Path, rgb: Pixels, extension: str
+) -> None:
+    with pytest.raises(ValueError, match=rf"'{extension}'.*try \.jpg"):
+        save_photo(rgb, tmp_path / f"a{extension}", Photo(rgb))
+
+
+@pytest.mark.parametrize(("kind", "width"), [("jpg", 65501), ("webp", 16384)])
+def test_photos_longer_than_a_format_allows_are_refused(
+    tmp_path: Path, kind: str, width: int
+) -> None:
+    long = np.zeros((1, width, 3), np.uint8)
+    with pytest.raises(PhotoError, match=f"{width}×1 pixels.*as PNG"):
+        save_photo(long, tmp_path / f"a.{kind}", Photo(long))
+    save_photo(long, tmp_path / "a.png", Photo(long))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_a_missing_folder_is_named_with_the_file(tmp_path: Path, rgb: Pixels) -> None:
+    path = tmp_path / "missing" / "a.png"
+    with pytest.raises(FileNotFoundError) as caught:
+        save_photo(rgb, path, Photo(rgb))
+    assert caught.value.filename == str(path)
 
 
 def test_black_and_white(rgb: Pixels) -> None:

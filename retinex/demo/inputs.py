@@ -14,6 +14,12 @@ def new_message(text: str, title: str) -> gr.Error:
     return gr.Error(text, title=title, print_exception=False)
 
 
+def as_sentence(error: Exception) -> str:
+    """Return an error's message with a capital letter."""
+    message = str(error)
+    return message[:1].upper() + message[1:]
+
+
 def new_photo_input(**options: Any) -> gr.Image:
     """Build an image input that hands on the file itself.
 
@@ -56,10 +62,7 @@ def open_upload(path: str | None, settings: Settings) -> Photo:
     except (FileNotFoundError, IsADirectoryError) as error:
         raise new_message("It was deleted after a while. Choose it again.", "No photo") from error
     except PhotoError as error:
-        message = str(error)
-        raise new_message(
-            message[:1].upper() + message[1:], "This photo can't be enhanced"
-        ) from error
+        raise new_message(as_sentence(error), "This photo can't be enhanced") from error
 
 
 def open_reference(path: str | None, photo: Photo, settings: Settings) -> Pixels | None:
