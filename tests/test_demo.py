@@ -57,6 +57,7 @@ from retinex.demo.deletion import (
     delete_abandoned_folders,
     delete_old_files,
     seconds_to_keep,
+    touch_files,
 )
 from retinex.demo.endpoints import write_stages
 from retinex.demo.fetching import limit_fetching
@@ -1418,6 +1419,18 @@ def test_what_killed_demos_have_left_is_deleted(tmp_path: Path) -> None:
     delete_abandoned_folders(tmp_path)
 
     assert set(tmp_path.iterdir()) == {running, other}
+
+
+def test_the_examples_results_are_not_taken_for_abandoned(tmp_path: Path) -> None:
+    uploads = tmp_path / "uploads"
+    kept, upload, result = uploads / "sample.webp", uploads / "photo.jpg", tmp_path / "a" / "r.png"
+    for file in (kept, upload, result):
+        file.parent.mkdir(exist_ok=True)
+        file.touch()
+        os.utime(file, (0, 0))
+    touch_files(tmp_path, uploads, {kept})
+    assert kept.stat().st_mtime and result.stat().st_mtime
+    assert not upload.stat().st_mtime
 
 
 def test_files_stay_shorter_where_space_is_short() -> None:

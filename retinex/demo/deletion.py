@@ -31,14 +31,25 @@ def keep_deleting_old_files(folder: Path, uploads: Path) -> None:
 
     def run() -> None:
         while True:
-            for path in kept:  # or the system, or another demo, takes it for abandoned
-                with suppress(OSError):
-                    os.utime(path)
+            touch_files(folder, uploads, kept)
             with suppress(OSError):  # there is no folder just now, or its disk doesn't answer
                 delete_old_files(uploads, kept, seconds_to_keep(shutil.disk_usage(uploads).free))
             time.sleep(SECONDS_BETWEEN_DELETIONS)
 
     threading.Thread(target=run, daemon=True).start()
+
+
+def touch_files(folder: Path, uploads: Path, kept: Collection[Path]) -> None:
+    """Show the system, and other demos, that nothing of `folder` is abandoned but uploads.
+
+    The example's results, for one, come after the start, and are read rarely.
+    """
+    paths = list(kept)
+    with suppress(OSError):  # a folder may go while it is listed
+        paths.extend(path for path in folder.rglob("*") if uploads not in path.parents)
+    for path in paths:
+        with suppress(OSError):
+            os.utime(path)
 
 
 def delete_abandoned_folders(parent: Path) -> None:
