@@ -26,7 +26,7 @@ from retinex.atomic_writing import write_atomically
 from retinex.datasets import DatasetError, may_have_seen, name_dataset
 from retinex.experiments import Experiment
 from retinex.machine import usable_cores
-from retinex.training.arguments import parse_arguments
+from retinex.training.arguments import parse_arguments, unused_arguments
 from retinex.training.averaging import average_weights
 from retinex.training.build import Network, build_network
 from retinex.training.checkpoints import (
@@ -45,6 +45,8 @@ from retinex.training.losses import DecomWeights
 from retinex.training.memory import keep_freed_memory
 from retinex.training.networks import RetinexNet
 from retinex.training.pairs import (
+    MILDNESS,
+    UNCHANGED_SHARE,
     Batch,
     Crops,
     Pair,
@@ -317,8 +319,11 @@ def first_network(
 
 
 def settings_of(args: argparse.Namespace) -> dict[str, Any]:
-    """All arguments that influence the result, in plain types and without folders' parents."""
+    """All that influences the result, in plain types and without folders' parents."""
     settings: dict[str, Any] = {}
+    if args.synthetic:
+        settings |= {"unchanged_share": UNCHANGED_SHARE, "mildness": MILDNESS}
+    without_influence = NO_INFLUENCE | unused_arguments(args)
     for name, value in vars(args).items():
         if name == "experiment":
             settings[name] = value.name
@@ -326,7 +331,7 @@ def settings_of(args: argparse.Namespace) -> dict[str, Any]:
             settings[name] = [name_dataset(path) for path in value]
         elif name in {"decom", "start"}:
             settings[name] = value and value.name
-        elif name not in NO_INFLUENCE:
+        elif name not in without_influence:
             settings[name] = str(value) if isinstance(value, StrEnum) else value
     return settings
 

@@ -67,7 +67,7 @@ def score_files(files: list[Path], dataset: Path) -> None:
     shares = " ".join(f"{share:6.0%}" for share in SHARES_OF_LIGHT)
     print(f"{len(held_out)} photos held out: PSNR, with the mean, SSIM |{shares} |{shares}")
     for path, (net, _, facts) in loaded.items():
-        shown = "may have seen them"
+        shown = "may have seen them, or this dataset by another name"
         if is_new_to(facts, name_dataset(dataset), settings):
             middles = (
                 central_crop(pair, LARGEST_SIDE, np.random.default_rng(0)) for pair in held_out
@@ -92,7 +92,7 @@ def is_new_to(facts: Facts, data: str, settings: dict[str, Any]) -> bool:
 
     Datasets are known by their names: a network trained on no dataset `data` can't be judged.
     """
-    return data in facts["settings"]["data"] and not may_have_seen(facts, settings)
+    return data in facts.get("settings", {}).get("data", []) and not may_have_seen(facts, settings)
 
 
 def load_photos() -> list[Pixels]:

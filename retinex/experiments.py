@@ -59,6 +59,14 @@ class Experiment:
         return self.mode if self.mode is Mode.SPLIT else self.name
 
     @property
+    def command(self) -> str:
+        """What trains it."""
+        mode = "" if self.mode is Mode.SPLIT else f" -m {self.mode}"
+        ignore = " -i True" if self.ignore_enhance else ""
+        transposed = " -t True" if self.upsampling is Upsampling.TRANSPOSED else ""
+        return f"python train.py -e 200{mode}{ignore}{transposed}"
+
+    @property
     def layers(self) -> tuple[str, Upsampling, bool]:
         """Equal for experiments whose networks differ in their weights alone."""
         network = "RetinexNet" if self.mode in (Mode.SPLIT, Mode.JOIN) else self.mode

@@ -183,6 +183,13 @@ def test_photos_larger_than_the_memory_are_not_decoded(
         load_pairs([tmp_path])
 
 
+@pytest.mark.parametrize("kind", ["pairs", "photos"])
+def test_lols_pairs_for_testing_are_refused(tiny_lol: Path, kind: str) -> None:
+    tests = tiny_lol / "eval15"
+    with pytest.raises(DatasetError, match=r"for testing.*our485"):
+        load_pairs([tests]) if kind == "pairs" else load_pairs([], [tests / "high"])
+
+
 @pytest.mark.parametrize("exists", [True, False])
 def test_empty_or_missing_folder_of_photos(tmp_path: Path, exists: bool) -> None:
     folder = tmp_path / "photos"

@@ -16,7 +16,7 @@ from conftest import run_program
 from packaging.specifiers import SpecifierSet
 
 from retinex import EXPERIMENTS
-from retinex.experiments import Experiment, Mode, Upsampling
+from retinex.experiments import Experiment
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [
@@ -59,14 +59,6 @@ def program_commands() -> list[list[str]]:
     quoted = re.findall(r"`((?:python|retinex) [^`]+)`", README + BENCHMARKS)
     commands = [line for line in [*lines, *quoted] if re.match(r"python \S+\.py|retinex ", line)]
     return [shlex.split(command) for command in dict.fromkeys(commands)]
-
-
-def command_of(experiment: Experiment) -> str:
-    """The command line of an experiment."""
-    mode = "" if experiment.mode is Mode.SPLIT else f" -m {experiment.mode}"
-    ignore = " -i True" if experiment.ignore_enhance else ""
-    transposed = " -t True" if experiment.upsampling is Upsampling.TRANSPOSED else ""
-    return f"python train.py -e 200{mode}{ignore}{transposed}"
 
 
 def run(command: list[str]) -> None:
@@ -122,7 +114,7 @@ def test_python_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize("experiment", EXPERIMENTS.values(), ids=list(EXPERIMENTS))
 def test_table_describes_the_experiment_as_the_code_does(experiment: Experiment) -> None:
     cells = (f"`{experiment.name}`", experiment.title, experiment.summary)
-    row = "| " + " | ".join((*cells, f"`{command_of(experiment)}`")) + " |"
+    row = "| " + " | ".join((*cells, f"`{experiment.command}`")) + " |"
     assert row in README
 
 

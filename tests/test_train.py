@@ -1,6 +1,7 @@
 import csv
 import errno
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -43,7 +44,7 @@ from retinex.training.phases import DivergedError, phase_losses, take_step
 from retinex.training.portable import run_in_torch
 from retinex.training.precision import Precision, autocast_for, memory_format_for
 from retinex.training.schedules import step_schedule
-from train import mean_losses
+from train import mean_losses, settings_of
 
 TRAIN = Path(__file__).parent.parent / "train.py"
 TINY = ("--crop", "16", "--batch_size", "2", "--precision", "fp32")
@@ -253,6 +254,7 @@ def test_switches_choose_the_experiment(arguments: list[str], experiment: str) -
         (["--photos", "photos", "--synthetic", "0.1"], ["--synthetic", "--data"]),
         (["--photos", "photos", "--exchanged", "1"], ["--exchanged", "--data"]),
         (["--seed", "-1"], ["--seed"]),
+        (["--seed", str(2**63)], ["--seed", "at most"]),
         (["-dlr", "-0.1"], ["--decom_lr"]),
         (["-rlr", "nan"], ["--rel_lr"]),
         (["--mutual", "-1"], ["--mutual"]),
@@ -269,6 +271,31 @@ def test_wrong_arguments_are_explained(
     assert stop.value.code == 2
     error = capsys.readouterr().err
     assert [word for word in complaint if word not in error] == []
+
+
+def test_help_lists_every_experiment(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse("--help")
+    shown = capsys.readouterr().out
+    for name, experiment in EXPERIMENTS.items():
+        assert re.search(rf"^  {re.escape(experiment.command)} +{name}$", shown, re.M)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "unused", "used"),
+    [
+        ("", {"mean_error"}, {"decom_lr", "rel_lr", "mutual"}),
+        ("--decom d.safetensors", {"mean_error", "decom_lr", "smoothness"}, {"rel_lr"}),
+        ("-m join -i", {"mean_error", "rel_lr"}, {"decom_lr", "invariable"}),
+        ("-m plus", {"rel_lr", "mutual", "invariable"}, {"decom_lr", "mean_error"}),
+        ("", {"unchanged_share", "mildness"}, set()),
+        ("--synthetic 0.1", set(), {"unchanged_share", "mildness"}),
+    ],
+)
+def test_settings_are_those_that_matter(arguments: str, unused: set[str], used: set[str]) -> None:
+    settings = settings_of(parse(*arguments.split())).keys()
+    assert not settings & unused
+    assert used <= settings
 
 
 @pytest.mark.parametrize(

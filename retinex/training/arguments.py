@@ -7,7 +7,7 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-from retinex.experiments import Mode, Upsampling, find_experiment
+from retinex.experiments import EXPERIMENTS, Mode, Upsampling, find_experiment
 from retinex.training.losses import PAPERS_CODE, SEPARATE, SSIM_WINDOW, DecomWeights
 from retinex.training.precision import Precision
 from retinex.training.schedules import Schedule
@@ -15,16 +15,11 @@ from retinex.training.trackers import TrackerName
 
 SMALLEST_CROP = 2
 LEARNING_RATE = 0.001
+LARGEST_SEED = 2**63 - 1
+"""PyTorch takes no larger one."""
 LOSS_WEIGHTS = tuple(weight.name for weight in fields(DecomWeights))
 """Arguments that weigh L_decom's terms."""
-HELP_EPILOG = """\
-the experiments:
-  python train.py -e 200                  split_resize
-  python train.py -e 200 -t True          split_transposed
-  python train.py -e 200 -m join          join
-  python train.py -e 200 -m join -i True  join_ignore_enhance
-  python train.py -e 200 -m plus          retinex_plus
-
+DATASETS_HELP = """\
 where the datasets come from:
   LOL, 485 + 15 real pairs, and the paper's synthetic pairs, made from RAISE photos:
     https://daooshee.github.io/BMVC2018website/
@@ -52,7 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Declare the command line; short names, `rel_lr` and `ignore_ienhance` are the study's."""
     parser = argparse.ArgumentParser(
         description="Train one of the experiments.",
-        epilog=HELP_EPILOG,
+        epilog=f"the experiments:\n{list_experiments()}\n{DATASETS_HELP}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_experiment(parser.add_argument_group("the experiment"))
@@ -60,6 +55,13 @@ def build_parser() -> argparse.ArgumentParser:
     add_data(parser.add_argument_group("the photos"))
     add_optimization(parser.add_argument_group("how it is trained"))
     return parser
+
+
+def list_experiments() -> str:
+    """One line for each experiment: what trains it, and its name."""
+    commands = {name: f"  {experiment.command}" for name, experiment in EXPERIMENTS.items()}
+    width = max(map(len, commands.values()))
+    return "".join(f"{command:{width}}  {name}\n" for name, command in commands.items())
 
 
 def add_experiment(group: "argparse._ArgumentGroup") -> None:
@@ -191,6 +193,8 @@ def check_arguments(args: argparse.Namespace) -> None:
     for name in ("decom_lr", "rel_lr", *LOSS_WEIGHTS, "mean_error", "seed"):
         if not 0 <= (getattr(args, name) or 0) < inf:
             raise ValueError(f"--{name} must be at least 0")
+    if args.seed > LARGEST_SEED:
+        raise ValueError(f"--seed must be at most {LARGEST_SEED}")
     if args.mode is Mode.PLUS and args.crop < SSIM_WINDOW:
         raise ValueError(f"--crop must be at least {SSIM_WINDOW}: SSIM needs a window")
     if args.crop < SMALLEST_CROP:
@@ -214,6 +218,20 @@ def check_arguments(args: argparse.Namespace) -> None:
         raise ValueError(
             "--synthetic and --exchanged need --data: --photos alone has no dark photos"
         )
+
+
+def unused_arguments(args: argparse.Namespace) -> set[str]:
+    """Name the options that the experiment, or a run with --decom, has no use for."""
+    unused = set()
+    if args.mode is not Mode.PLUS:
+        unused.add("mean_error")
+    if args.mode is Mode.PLUS or args.ignore_ienhance:
+        unused.add("rel_lr")
+    if args.mode is Mode.PLUS or args.decom is not None:
+        unused.update(LOSS_WEIGHTS)
+    if args.decom is not None:
+        unused.add("decom_lr")
+    return unused
 
 
 def fill_in_defaults(args: argparse.Namespace) -> None:

@@ -22,6 +22,7 @@ from PIL import Image
 from torch import Tensor
 
 from retinex.datasets import (
+    LOL_TEST_FOLDER,
     LOL_TRAINING_FOLDER,
     DatasetError,
     list_photos,
@@ -131,9 +132,15 @@ def load_pairs(paired: Sequence[Path], photos: Sequence[Path] = ()) -> list[Pair
     """Decode all pairs of the `paired` folders and all photos of the folders `photos`.
 
     Raises:
-        DatasetError: a folder is missing or empty, stems don't match, the sizes within a pair
-            differ, a file can't be read, or all together are larger than the memory.
+        DatasetError: a folder is missing, empty or LOL's for testing, stems don't match, the sizes
+            within a pair differ, a file can't be read, or all together are larger than the memory.
     """
+    for root in (*paired, *photos):
+        if LOL_TEST_FOLDER in root.absolute().parts:
+            raise DatasetError(
+                f"{root} is for testing: whoever trains on it can't be compared with others. "
+                f"Train on the {LOL_TRAINING_FOLDER} beside it"
+            )
     files: list[tuple[Path | None, Path]] = []
     for root in paired:
         files += match_stems(root, LOL_TRAINING_FOLDER)
