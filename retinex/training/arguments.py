@@ -131,7 +131,7 @@ def add_data(group: "argparse._ArgumentGroup") -> None:
     add(
         "--exchanged",
         **share,
-        help="of the other pairs whose dark photo may be another one of the same view (default 0)",
+        help="of the other pairs whose dark photo is drawn from all of the same view (default 0)",
     )
     add("--shuffled", **share, help="of pairs whose colour channels change places (default 0)")
     add("--mixed", **share, help="of batches whose pairs are blended with one another (default 0)")

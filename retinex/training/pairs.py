@@ -118,7 +118,8 @@ class Variety(NamedTuple):
     """Of pairs whose dark photo is made of the normal one though there is a real one. It is darker
     by anything from very much to nothing, in a quarter of them by nothing; both are tinted."""
     exchanged: float = 0.0
-    """Of the other pairs, those whose dark photo is replaced by another one of the same view."""
+    """Of the other pairs, those whose dark photo is drawn from all of the same view, its own among
+    them: how bright the normal photo was is then to be guessed by the view, not by the photo."""
     shuffled: float = 0.0
     """Of pairs whose colour channels change places, the same way in both photos."""
     mixed: float = 0.0
@@ -203,7 +204,7 @@ def cut(pair: Pair, window: Window, rng: np.random.Generator, variety: Variety =
         return synthesise(pair, window, light, rng, random_tints(rng))
     dark = pair
     if pair.others and variety.exchanged and rng.random() < variety.exchanged:
-        dark = pair.others[rng.integers(len(pair.others))]
+        dark = (pair, *pair.others)[rng.integers(1 + len(pair.others))]
     assert dark.low is not None  # scenes.find_others takes no other
     return Crops(dark.low[window], pair.high[window], dark.low_thumbnail)
 
