@@ -138,6 +138,7 @@ class CombinedEnhancer:
         Raises: as `Enhancer`; ModelError, too, where files can't be merged, as `retinex_plus`'s.
         """
         self.experiments = tuple(experiments)
+        names = ", ".join(experiments)
         self._model, self._outputs = _find_model(self.experiments, Path(models))
         self._wanted = Device(device)
         try:
@@ -146,9 +147,11 @@ class CombinedEnhancer:
             self._stride = int(facts["stride"])
             receptive_radius = int(facts["receptive_radius"])
             self.training: dict[str, Any] = json.loads(facts["training"])
+            if facts["experiment"] != names:
+                raise ValueError(f"it is of {facts['experiment']}")
         except (KeyError, ValueError, *BROKEN_MODEL) as error:
             raise ModelError(
-                f"the ONNX file of {', '.join(experiments)} in {models} is broken, or not one of "
+                f"the ONNX file of {names} in {models} is broken, or not one of "
                 f"export_onnx.py ({error}); make or download it anew"
             ) from error
         self._halo = math.ceil(receptive_radius / self._stride) * self._stride

@@ -6,7 +6,7 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError
 
-STRIDE, RADIUS = "stride", "receptive_radius"
+EXPERIMENT, STRIDE, RADIUS = "experiment", "stride", "receptive_radius"
 """Numbers that each file must say of itself."""
 
 
@@ -37,8 +37,11 @@ def merge_graphs(files: Sequence[Path]) -> tuple[bytes, list[list[str]]]:
     known: dict[bytes, list[str]] = {}
     outputs = [_add_graph(merged.graph, model.graph, known) for model in models]
     facts = [_facts(model) for model in models]
-    radius = max((fact[RADIUS] for fact in facts), key=int)
-    onnx.helper.set_model_props(merged, facts[0] | {RADIUS: radius})
+    common = {
+        EXPERIMENT: ", ".join(fact.get(EXPERIMENT, "") for fact in facts),
+        RADIUS: max((fact[RADIUS] for fact in facts), key=int),
+    }
+    onnx.helper.set_model_props(merged, facts[0] | common)
     return merged.SerializeToString(), outputs
 
 

@@ -302,6 +302,16 @@ def test_a_file_with_wrong_facts_says_what_to_do(
         CombinedEnhancer(experiments, models=tmp_path)
 
 
+@pytest.mark.parametrize("experiments", [["join"], ["split_resize", "join"]])
+def test_a_file_of_another_experiment_is_not_taken_for_it(
+    tmp_path: Path, experiments: list[str]
+) -> None:
+    shutil.copy(inference.MODELS_FOLDER / "split_resize.onnx", tmp_path)
+    shutil.copy(inference.MODELS_FOLDER / "split_resize.onnx", tmp_path / "join.onnx")
+    with pytest.raises(ModelError, match=r"join.*it is of split_resize.*download it anew"):
+        CombinedEnhancer(experiments, models=tmp_path)
+
+
 def test_experiments_of_one_decom_net_run_together() -> None:
     assert ("split_resize", "split_transposed") in GROUPS
     assert list(chain(*GROUPS)) == list(EXPERIMENTS)
