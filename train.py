@@ -323,7 +323,7 @@ def settings_of(args: argparse.Namespace) -> dict[str, Any]:
     settings: dict[str, Any] = {}
     if args.synthetic:
         settings |= {"unchanged_share": UNCHANGED_SHARE, "mildness": MILDNESS}
-    without_influence = NO_INFLUENCE | unused_arguments(args)
+    without_influence = NO_INFLUENCE | unused_arguments(args).keys()
     for name, value in vars(args).items():
         if name == "experiment":
             settings[name] = value.name

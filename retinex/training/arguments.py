@@ -168,9 +168,7 @@ def add_optimization(group: "argparse._ArgumentGroup") -> None:
     add("--smoothness", **weights, help="L_decom: smooth illuminations (default 1; with join 0.1)")
     add(
         "--mean_error",
-        type=float,
-        default=0.0,
-        metavar="WEIGHT",
+        **weights,
         help="plus: squared error of the mean brightness (default 0; 10 helps in the last epochs)",
     )
     add("--seed", type=int, default=0, help="of weights, crops and the scenes held out (default 0)")
@@ -205,32 +203,27 @@ def check_arguments(args: argparse.Namespace) -> None:
         raise ValueError("--scheduler plateau needs scenes held out: a --val_share above 0")
     if args.decom is not None and args.mode is not Mode.SPLIT:
         raise ValueError("--decom goes with --mode split: joint training changes Decom-Net")
-    of_decom = ("decom_lr", *LOSS_WEIGHTS)
-    if args.decom is not None and any(getattr(args, name) is not None for name in of_decom):
-        raise ValueError(f"--{', --'.join(of_decom)} are of Decom-Net's training: not for --decom")
-    if args.rel_lr is not None and (args.mode is Mode.PLUS or args.ignore_ienhance):
-        raise ValueError("--rel_lr is Enhance-Net's, which this experiment doesn't have")
-    if args.mode is Mode.PLUS and any(getattr(args, name) is not None for name in LOSS_WEIGHTS):
-        raise ValueError(f"--{', --'.join(LOSS_WEIGHTS)} are of L_decom: not for --mode plus")
-    if args.mean_error and args.mode is not Mode.PLUS:
-        raise ValueError("--mean_error is of PlusNet's loss: it goes with --mode plus")
+    for name, why in unused_arguments(args).items():
+        if getattr(args, name) is not None:
+            raise ValueError(f"--{name} {why}")
     if args.photos and not args.data and (args.synthetic or args.exchanged):
         raise ValueError(
             "--synthetic and --exchanged need --data: --photos alone has no dark photos"
         )
 
 
-def unused_arguments(args: argparse.Namespace) -> set[str]:
-    """Name the options that the experiment, or a run with --decom, has no use for."""
-    unused = set()
+def unused_arguments(args: argparse.Namespace) -> dict[str, str]:
+    """Name the options that the experiment, or a run with --decom, has no use for, and say why."""
+    unused = {}
     if args.mode is not Mode.PLUS:
-        unused.add("mean_error")
+        unused["mean_error"] = "is of PlusNet's loss: it goes with --mode plus"
     if args.mode is Mode.PLUS or args.ignore_ienhance:
-        unused.add("rel_lr")
-    if args.mode is Mode.PLUS or args.decom is not None:
-        unused.update(LOSS_WEIGHTS)
+        unused["rel_lr"] = "is Enhance-Net's, which this experiment doesn't have"
+    if args.mode is Mode.PLUS:
+        unused |= dict.fromkeys(LOSS_WEIGHTS, "is of L_decom: not for --mode plus")
     if args.decom is not None:
-        unused.add("decom_lr")
+        of_decom = ("decom_lr", *LOSS_WEIGHTS)
+        unused |= dict.fromkeys(of_decom, "is of Decom-Net's training: not for --decom")
     return unused
 
 
@@ -245,6 +238,8 @@ def fill_in_defaults(args: argparse.Namespace) -> None:
     for name in ("decom_lr", "rel_lr"):
         if getattr(args, name) is None:
             setattr(args, name, LEARNING_RATE)
+    if args.mean_error is None:
+        args.mean_error = 0.0
     standard = SEPARATE if args.mode is Mode.SPLIT else PAPERS_CODE
     for name, weight in asdict(standard).items():
         if getattr(args, name) is None:
