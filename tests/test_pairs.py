@@ -20,6 +20,7 @@ from retinex.training.pairs import (
     check_crop,
     load_pairs,
     random_crop,
+    random_view,
     synthesise,
     training_batches,
     validation_batches,
@@ -296,15 +297,41 @@ def test_central_crop_takes_what_there_is() -> None:
     assert np.array_equal(high, scene(0, 30, 50)[:, 5:45])
 
 
-def test_the_thumbnail_shows_the_dark_photo_whole() -> None:
+def test_the_thumbnail_shows_the_dark_photo_whole_and_upright() -> None:
     high = scene(0, 60, 100)
     pair, rng = Pair(Path(), high, high // 4), np.random.default_rng(0)
 
-    assert np.array_equal(central_crop(pair, 16, rng).thumbnail, make_thumbnail(high // 4))
-    shape = (64, 64, 3)
-    views = [random_crop(pair, 16, rng).thumbnail for _ in range(20)]
-    assert {view.shape for view in views} == {shape}
-    assert len({view.tobytes() for view in views}) > 10
+    crops = [central_crop(pair, 16, rng), *(random_crop(pair, 16, rng) for _ in range(20))]
+
+    assert all(np.array_equal(crop.thumbnail, make_thumbnail(high // 4)) for crop in crops)
+
+
+def test_synthetic_dark_photos_are_of_parts_around_the_crop() -> None:
+    photo, rng = np.zeros((60, 100, 3), np.uint8), np.random.default_rng(0)
+    shares = []
+    for _ in range(200):
+        top, left = int(rng.integers(45)), int(rng.integers(85))
+        rows, columns = random_view(photo, np.s_[top : top + 16, left : left + 16], rng)
+
+        assert 0 <= rows.start <= top < top + 16 <= rows.stop <= 60
+        assert 0 <= columns.start <= left < left + 16 <= columns.stop <= 100
+        shares.append((columns.stop - columns.start) / 100)
+        assert (rows.stop - rows.start) / 60 == pytest.approx(shares[-1], abs=0.02)
+    assert min(shares) < 0.45
+    assert max(shares) > 0.95
+
+
+def test_thumbnails_of_synthetic_dark_photos_show_upright_parts() -> None:
+    high = np.zeros((60, 100, 3), np.uint8)
+    high[:, 50:] = 200  # not black in any light
+    pair, rng = Pair(Path(), high, high // 4), np.random.default_rng(0)
+
+    draws = [random_crop(pair, 16, rng, Variety(synthetic=1.0)) for _ in range(100)]
+    black = [crops.thumbnail.max(axis=(0, 2)) == 0 for crops in draws]
+
+    assert all((columns[:-1] >= columns[1:]).all() for columns in black)
+    assert len({int(columns.sum()) for columns in black}) > 20
+    assert not all(columns.any() for columns in black)  # some show the right half alone
 
 
 def test_synthetic_dark_photos_stand_in_for_real_ones() -> None:

@@ -33,7 +33,7 @@ from retinex.datasets import (
 )
 from retinex.machine import usable_memory
 from retinex.photo import Pixels
-from retinex.thumbnail import THUMBNAIL_SIZE, make_thumbnail
+from retinex.thumbnail import make_thumbnail
 from retinex.training.low_light import (
     FULL_LIGHT,
     TINTS_ACROSS,
@@ -46,8 +46,8 @@ from retinex.training.low_light import (
     tint,
 )
 
-SMALLEST_VIEW = 48
-"""Side, in pixels, of the smallest part of a thumbnail that stands for the whole in training."""
+SMALLEST_VIEW = 0.4
+"""Share of the sides of a normal photo, of the smallest part that a dark photo is made of."""
 UNCHANGED_SHARE = 0.25
 """Of dark photos that are synthesised though there are real ones, those that are the normal one: it
 is to stay as it is."""
@@ -192,6 +192,9 @@ def check_crop(pairs: Sequence[Pair], crop: int) -> None:
 def cut(pair: Pair, window: Window, rng: np.random.Generator, variety: Variety = PLAIN) -> Crops:
     """Cut the same window out of both photos.
 
+    The thumbnail of a real dark photo shows all of it, so that networks know places again; that of
+    one made though there is a real one shows a part around the window, so that they learn to judge
+    places they don't know, too.
     `rng` is drawn from only where a dark photo has to be synthesised, or may be anything else than
     the pair's own.
     """
@@ -201,7 +204,8 @@ def cut(pair: Pair, window: Window, rng: np.random.Generator, variety: Variety =
         light = random_low_light(rng, brightest=1.0, mildness=MILDNESS)
         if rng.random() < UNCHANGED_SHARE:
             light = FULL_LIGHT
-        return synthesise(pair, window, light, rng, random_tints(rng))
+        view = random_view(pair.high, window, rng)
+        return synthesise(pair, window, light, rng, random_tints(rng), view)
     dark = pair
     if pair.others and variety.exchanged and rng.random() < variety.exchanged:
         dark = (pair, *pair.others)[rng.integers(1 + len(pair.others))]
@@ -215,12 +219,18 @@ def synthesise(
     light: LowLight,
     rng: np.random.Generator,
     tints: Tints | None = None,
+    view: Window | None = None,
 ) -> Crops:
-    """Cut a window out of a normal photo, tint it, and make the dark photo of that."""
-    high, thumbnail = pair.high[window], pair.high_thumbnail
+    """Cut a window out of a normal photo, tint it, and make the dark photo of that.
+
+    Args:
+        view: the part of the normal photo that the thumbnail shows; None for all of it.
+    """
+    high = pair.high[window]
+    thumbnail = pair.high_thumbnail if view is None else make_thumbnail(pair.high[view])
     if tints is not None:
         high = tint(high, tints, tint_box(pair.high, window))
-        thumbnail = tint(thumbnail, tints)
+        thumbnail = tint(thumbnail, tints, view and tint_box(pair.high, view))
     without_noise = replace(light, shot_noise=0.0, read_noise=0.0)
     return Crops(darken(high, light, rng), high, darken(thumbnail, without_noise, rng))
 
@@ -234,28 +244,40 @@ def tint_box(photo: Pixels, window: Window) -> Box:
 
 
 def random_crop(pair: Pair, crop: int, rng: np.random.Generator, variety: Variety = PLAIN) -> Crops:
-    """Cut a random square out of both photos, flipped and quarter-turned at random."""
+    """Cut a random square out of both photos, flipped and quarter-turned at random.
+
+    The thumbnail stays upright, as photos are.
+    """
     height, width = pair.high.shape[:2]
     top, left = rng.integers(height - crop + 1), rng.integers(width - crop + 1)
     crops = cut(pair, np.s_[top : top + crop, left : left + crop], rng, variety)
-    crops = crops._replace(thumbnail=random_view(crops.thumbnail, rng))
     if variety.shuffled and rng.random() < variety.shuffled:
         order = rng.permutation(3)
         crops = Crops(*(image[:, :, order] for image in crops))
     turns = int(rng.integers(4))
-    turned = Crops(*(np.rot90(image, turns) for image in crops))
-    return Crops(*(image[:, ::-1] for image in turned)) if rng.integers(2) else turned
+    step = -1 if rng.integers(2) else 1
+    low, high = (np.rot90(image, turns)[:, ::step] for image in (crops.low, crops.high))
+    return Crops(low, high, crops.thumbnail)
 
 
-def random_view(thumbnail: Pixels, rng: np.random.Generator) -> Pixels:
-    """Take most of a thumbnail for the whole, so that networks can't learn photos by heart."""
-    side = int(rng.integers(SMALLEST_VIEW, THUMBNAIL_SIZE + 1))
-    left, top = rng.integers(THUMBNAIL_SIZE - side + 1, size=2).tolist()
-    part = (left, top, left + side, top + side)
-    view = Image.fromarray(thumbnail).resize(
-        (THUMBNAIL_SIZE, THUMBNAIL_SIZE), Image.Resampling.BILINEAR, part
+def random_view(photo: Pixels, window: Window, rng: np.random.Generator) -> Window:
+    """Draw a part of a photo around a window, of the photo's proportions, to stand for the whole.
+
+    There are many more such parts than photos: too many to know them by heart.
+    """
+    share = rng.uniform(SMALLEST_VIEW, 1.0)
+    rows, columns = (
+        _random_span(part, length, share, rng)
+        for part, length in zip(window, photo.shape[:2], strict=True)
     )
-    return np.asarray(view)
+    return rows, columns
+
+
+def _random_span(part: slice, length: int, share: float, rng: np.random.Generator) -> slice:
+    """Draw a share of 0 … `length` that `part` lies in."""
+    span = max(round(share * length), part.stop - part.start)
+    first = rng.integers(max(0, part.stop - span), min(part.start, length - span) + 1)
+    return slice(first, first + span)
 
 
 def central_crop(pair: Pair, crop: int, rng: np.random.Generator) -> Crops:
