@@ -48,7 +48,7 @@ from retinex.training.low_light import (
 
 SMALLEST_VIEW = 0.4
 """Share of the sides of a normal photo, of the smallest part that a dark photo is made of."""
-UNCHANGED_SHARE = 0.25
+UNCHANGED_SHARE = 0.4
 """Of dark photos that are synthesised though there are real ones, those that are the normal one: it
 is to stay as it is."""
 MILDNESS = 2.0
@@ -116,7 +116,7 @@ class Variety(NamedTuple):
 
     synthetic: float = 0.0
     """Of pairs whose dark photo is made of the normal one though there is a real one. It is darker
-    by anything from very much to nothing, in a quarter of them by nothing; both are tinted."""
+    by anything from very much to nothing, in two fifths of them by nothing; both are tinted."""
     exchanged: float = 0.0
     """Of the other pairs, those whose dark photo is drawn from all of the same view, its own among
     them: how bright the normal photo was is then to be guessed by the view, not by the photo."""
