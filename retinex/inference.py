@@ -147,13 +147,17 @@ class CombinedEnhancer:
             self._stride = int(facts["stride"])
             receptive_radius = int(facts["receptive_radius"])
             self.training: dict[str, Any] = json.loads(facts["training"])
-            if facts["experiment"] != names:
-                raise ValueError(f"it is of {facts['experiment']}")
+            held = facts["experiment"]
         except (KeyError, ValueError, *BROKEN_MODEL) as error:
             raise ModelError(
                 f"the ONNX file of {names} in {models} is broken, or not one of "
                 f"export_onnx.py ({error}); make or download it anew"
             ) from error
+        if held != names:
+            raise ModelError(
+                f"what should be the ONNX file of {names} in {models} is of {held}; make or "
+                "download it anew"
+            )
         self._halo = math.ceil(receptive_radius / self._stride) * self._stride
 
     @property

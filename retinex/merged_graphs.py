@@ -6,7 +6,8 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError
 
-EXPERIMENT, STRIDE, RADIUS = "experiment", "stride", "receptive_radius"
+EXPERIMENT = "experiment"
+STRIDE, RADIUS = "stride", "receptive_radius"
 """Numbers that each file must say of itself."""
 
 
@@ -15,7 +16,7 @@ def merge_graphs(files: Sequence[Path]) -> tuple[bytes, list[list[str]]]:
 
     Nodes of equal operator, attributes and inputs become one, as do equal weights: of experiments
     with one Decom-Net between them, everything up to R and I. Metadata is the first file's, except
-    that `receptive_radius` is that of the file that sees furthest.
+    that `experiment` names all, and `receptive_radius` is that of the file that sees furthest.
 
     Returns:
         the merged file, which takes the inputs of the first one; and, of each file, what its

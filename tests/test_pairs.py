@@ -328,8 +328,11 @@ def test_thumbnails_of_synthetic_dark_photos_show_upright_parts() -> None:
 
     draws = [random_crop(pair, 16, rng, Variety(synthetic=1.0)) for _ in range(100)]
     black = [crops.thumbnail.max(axis=(0, 2)) == 0 for crops in draws]
+    black_rows = [crops.thumbnail.max(axis=(1, 2)) == 0 for crops in draws]
 
     assert all((columns[:-1] >= columns[1:]).all() for columns in black)
+    assert all(rows.all() or not rows.any() for rows in black_rows)
+    assert all(crops.thumbnail.any() for crops in draws if crops.high.any())
     assert len({int(columns.sum()) for columns in black}) > 20
     assert not all(columns.any() for columns in black)  # some show the right half alone
 
@@ -402,8 +405,12 @@ def test_synthetic_photos_show_what_they_are_made_of() -> None:
     share = 0.5 ** (1 / CAMERA_GAMMA)
     np.testing.assert_allclose(part.low, share * part.high, atol=1.5)
     np.testing.assert_array_equal(part.thumbnail, whole.thumbnail)
-    shown = Image.fromarray(whole.low).resize((64, 64), Image.Resampling.BOX)
-    assert np.abs(np.asarray(shown).astype(int) - part.thumbnail).mean() < 4
+    view = np.s_[0:40, 50:100]
+    of_view = synthesise(Pair(Path(), high, None), np.s_[10:30, 70:100], light, rng, tints, view)
+    for low, thumbnail in ((whole.low, part.thumbnail), (whole.low[view], of_view.thumbnail)):
+        shown = Image.fromarray(low).resize((64, 64), Image.Resampling.BOX)
+        assert np.abs(np.asarray(shown).astype(int) - thumbnail).mean() < 4
+    assert np.abs(part.thumbnail.astype(int) - of_view.thumbnail).mean() > 8
 
 
 def test_colours_change_places_in_the_whole_pair() -> None:

@@ -48,6 +48,8 @@ from retinex.training.low_light import (
 
 SMALLEST_VIEW = 0.4
 """Share of the sides of a normal photo, of the smallest part that a dark photo is made of."""
+SAMPLED_SIDE = 512
+"""Rows and columns, at least, that thumbnails of parts of larger photos are made of."""
 UNCHANGED_SHARE = 0.4
 """Of dark photos that are synthesised though there are real ones, those that are the normal one: it
 is to stay as it is."""
@@ -90,14 +92,14 @@ class Pair:
 
 
 class Crops(NamedTuple):
-    """The same part of both photos of a pair and all of the dark one; uint8."""
+    """The same part of both photos of a pair, turned alike, and the dark one, upright; uint8."""
 
     low: Pixels
     """(h, w, 3)."""
     high: Pixels
     """(h, w, 3)."""
     thumbnail: Pixels
-    """Of the whole dark photo, (64, 64, 3)."""
+    """Of the dark photo, (64, 64, 3): all of it or, of a synthetic one, a part around `low`."""
 
 
 class Batch(NamedTuple):
@@ -108,7 +110,7 @@ class Batch(NamedTuple):
     high: Tensor
     """(b, 3, h, w)."""
     thumbnail: Tensor
-    """Of the whole dark photos, (b, 3, 64, 64)."""
+    """Of the dark photos, as in `Crops`, (b, 3, 64, 64)."""
 
 
 class Variety(NamedTuple):
@@ -227,12 +229,18 @@ def synthesise(
         view: the part of the normal photo that the thumbnail shows; None for all of it.
     """
     high = pair.high[window]
-    thumbnail = pair.high_thumbnail if view is None else make_thumbnail(pair.high[view])
+    thumbnail = pair.high_thumbnail if view is None else make_thumbnail(sample(pair.high[view]))
     if tints is not None:
         high = tint(high, tints, tint_box(pair.high, window))
         thumbnail = tint(thumbnail, tints, view and tint_box(pair.high, view))
     without_noise = replace(light, shot_noise=0.0, read_noise=0.0)
     return Crops(darken(high, light, rng), high, darken(thumbnail, without_noise, rng))
+
+
+def sample(photo: Pixels) -> Pixels:
+    """Leave rows and columns out of large photos, evenly, whose thumbnails would take long."""
+    down, across = (max(1, side // SAMPLED_SIDE) for side in photo.shape[:2])
+    return photo[::down, ::across]
 
 
 def tint_box(photo: Pixels, window: Window) -> Box:
@@ -261,9 +269,10 @@ def random_crop(pair: Pair, crop: int, rng: np.random.Generator, variety: Variet
 
 
 def random_view(photo: Pixels, window: Window, rng: np.random.Generator) -> Window:
-    """Draw a part of a photo around a window, of the photo's proportions, to stand for the whole.
+    """Draw a part of a photo around a window to stand for the whole.
 
-    There are many more such parts than photos: too many to know them by heart.
+    It has the photo's proportions, unless the window is larger. There are many more such parts than
+    photos: too many to know them by heart.
     """
     share = rng.uniform(SMALLEST_VIEW, 1.0)
     rows, columns = (
