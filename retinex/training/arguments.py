@@ -235,15 +235,10 @@ def fill_in_defaults(args: argparse.Namespace) -> None:
     """
     if args.data is None:
         args.data = [] if args.photos else [Path("data/lol")]
-    for name in ("decom_lr", "rel_lr"):
+    weights = asdict(SEPARATE if args.mode is Mode.SPLIT else PAPERS_CODE) | {"mean_error": 0.0}
+    for name, value in (dict.fromkeys(("decom_lr", "rel_lr"), LEARNING_RATE) | weights).items():
         if getattr(args, name) is None:
-            setattr(args, name, LEARNING_RATE)
-    if args.mean_error is None:
-        args.mean_error = 0.0
-    standard = SEPARATE if args.mode is Mode.SPLIT else PAPERS_CODE
-    for name, weight in asdict(standard).items():
-        if getattr(args, name) is None:
-            setattr(args, name, weight)
+            setattr(args, name, value)
     upsampling = Upsampling.TRANSPOSED if args.transposed else Upsampling.RESIZE
     args.experiment = find_experiment(args.mode, upsampling, args.ignore_ienhance)
 
