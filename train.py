@@ -236,7 +236,7 @@ def start_run(args: argparse.Namespace, saved: dict[str, Any] | None) -> Run:
         autocast=autocast_for(precision, device),
         training=training,
         validation=validation,
-        variety=Variety(args.synthetic, args.exchanged, args.shuffled, args.mixed),
+        variety=Variety(args.synthetic, args.exchanged, args.shuffled, args.mixed, args.compressed),
         weights=DecomWeights(args.mutual, args.invariable, args.smoothness),
         started_from=started_from,
         rng=np.random.default_rng(args.seed),

@@ -3,7 +3,8 @@
 `python results/score_training_photos.py checkpoints/retinex_plus.safetensors` prints PSNR, PSNR
 with the reference's mean and SSIM, means over every twelfth of LOL's photos that training with its
 default seed doesn't hold out; then the same of every tenth of these whose view is there in other
-light, too, against the references of that light. Exchanged pairs (`train.py --exchanged`) are such
+light, too, against the references of that light. With `--jpeg 92` dark photos are compressed first.
+Exchanged pairs (`train.py --exchanged`) are such
 as the latter, so neither tells what a network makes of photos that it doesn't know.
 """
 
@@ -26,13 +27,13 @@ def main() -> None:
     score_named_files(score_files, __doc__)
 
 
-def score_files(files: list[Path], dataset: Path) -> None:
-    """Print a line for each file."""
+def score_files(files: list[Path], dataset: Path, jpeg: int | None = None) -> None:
+    """Print a line for each file; `jpeg` is the quality that dark photos are compressed at."""
     loaded = {path: load_weights(path)[0] for path in files}
     chosen = choose_photos(dataset)
     print("own references: PSNR, with the mean, SSIM | other references of the view: the same")
     for path, net in loaded.items():
-        shown = (show_scores(net, (whole(*pair) for pair in photos)) for photos in chosen)
+        shown = (show_scores(net, (whole(*pair, jpeg) for pair in photos)) for photos in chosen)
         print(" | ".join(shown), path, flush=True)
 
 

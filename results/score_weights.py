@@ -3,7 +3,8 @@
 `python results/score_weights.py runs/join/snapshots/*.safetensors` prints PSNR, PSNR with the
 reference's mean and SSIM, means over LOL's photos that training with its default seed holds out,
 unless the weights may have seen these; then PSNR with the reference's mean and PSNR of photos from
-elsewhere, darkened to shares of their light. Needs `pip install scikit-learn`, for two of those.
+elsewhere, darkened to shares of their light. With `--jpeg 92` all dark photos are compressed first.
+Needs `pip install scikit-learn`, for two of the photos from elsewhere.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from retinex.photo import Pixels
 from retinex.thumbnail import make_thumbnail
 from retinex.training.build import Network
 from retinex.training.checkpoints import CheckpointError, Facts, load_weights
-from retinex.training.low_light import LowLight, darken
+from retinex.training.low_light import LowLight, compress, darken
 from retinex.training.pairs import Crops, central_crop, load_pairs
 from retinex.training.scenes import names_of, split_by_scene
 from retinex.training.scores import score
@@ -38,7 +39,9 @@ def main() -> None:
     score_named_files(score_files, __doc__)
 
 
-def score_named_files(score_files: Callable[[list[Path], Path], None], about: str) -> None:
+def score_named_files(
+    score_files: Callable[[list[Path], Path, int | None], None], about: str
+) -> None:
     """Score the files of weights and with the dataset that the command line names.
 
     Args:
@@ -47,15 +50,16 @@ def score_named_files(score_files: Callable[[list[Path], Path], None], about: st
     parser = argparse.ArgumentParser(description=about.splitlines()[0])
     parser.add_argument("weights", type=Path, nargs="+", help=".safetensors files")
     parser.add_argument("--data", type=Path, default=Path("data/lol"), help="(default data/lol)")
+    parser.add_argument("--jpeg", type=int, metavar="QUALITY", help="compress dark photos first")
     args = parser.parse_args()
     try:
-        score_files(args.weights, args.data)
+        score_files(args.weights, args.data, args.jpeg)
     except (CheckpointError, DatasetError) as error:
         parser.error(str(error))
 
 
-def score_files(files: list[Path], dataset: Path) -> None:
-    """Print a line for each file."""
+def score_files(files: list[Path], dataset: Path, jpeg: int | None = None) -> None:
+    """Print a line for each file; `jpeg` is the quality that dark photos are compressed at."""
     pairs = load_pairs([dataset])
     _, held_out = split_by_scene(pairs, VAL_SHARE, SEED)
     settings = {
@@ -72,9 +76,9 @@ def score_files(files: list[Path], dataset: Path) -> None:
             middles = (
                 central_crop(pair, LARGEST_SIDE, np.random.default_rng(0)) for pair in held_out
             )
-            shown = show_scores(net, middles)
+            shown = show_scores(net, (whole(*middle[:2], jpeg) for middle in middles))
         darkened = [
-            score(net, (whole(darken_evenly(photo, share), photo) for photo in photos))
+            score(net, (whole(darken_evenly(photo, share), photo, jpeg) for photo in photos))
             for share in SHARES_OF_LIGHT
         ]
         for name in ("psnr_gt_mean", "psnr"):
@@ -108,8 +112,10 @@ def load_photos() -> list[Pixels]:
     ]
 
 
-def whole(low: Pixels, high: Pixels) -> Crops:
-    """Take both photos of a pair whole."""
+def whole(low: Pixels, high: Pixels, jpeg: int | None = None) -> Crops:
+    """Take both photos of a pair whole, the dark one as JPEG of this quality keeps it, if any."""
+    if jpeg is not None:
+        low = compress(low, jpeg)
     return Crops(low, high, make_thumbnail(low))
 
 

@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
-from conftest import difference
+from conftest import difference, scene
 
 from retinex.photo import Pixels
 from retinex.training.low_light import (
     CAMERA_GAMMA,
     LowLight,
+    compress,
     darken,
     random_low_light,
     random_tints,
@@ -124,3 +125,15 @@ def test_the_photo_itself_stays_as_it_was() -> None:
     darken(photo, LowLight(), np.random.default_rng(0))
 
     assert (photo == 180).all()
+
+
+def test_jpeg_keeps_the_better_the_higher_its_quality_and_half_of_the_colours() -> None:
+    photo = scene(0, 40, 64)
+    stripes = flat(0, 64)
+    stripes[:, ::2, 0] = stripes[:, 1::2, 2] = 120
+
+    errors = [np.abs(compress(photo, quality) - photo.astype(float)).mean() for quality in (60, 98)]
+
+    assert 0 < errors[1] < errors[0] < 30
+    assert difference(compress(stripes, 98, halve_colours=False), stripes) < 10
+    assert difference(compress(stripes, 98), stripes) > 30

@@ -429,6 +429,31 @@ def test_colours_change_places_in_the_whole_pair() -> None:
     assert {random_crop(pair, 16, rng).high[0, 0, 0] for _ in range(20)} == {200}
 
 
+def test_dark_photos_are_compressed() -> None:
+    high = scene(0, 60, 100)
+    pair, rng = Pair(Path(), high, high // 4), np.random.default_rng(0)
+
+    draws = [random_crop(pair, 32, rng, Variety(compressed=0.5)) for _ in range(100)]
+
+    errors = [difference(crops.low, crops.high // 4) for crops in draws]
+    assert 30 < errors.count(0) < 70
+    assert 0 < max(errors) < 30
+    for low, high_crop, _ in draws:  # not shifted, turned or otherwise scaled
+        assert np.abs(low - high_crop / 4).mean() < 3
+
+
+def test_photos_that_are_to_stay_as_they_are_stay_so_compressed() -> None:
+    striped = flat(40, 60)
+    striped[::3] = 200
+    pair, rng = Pair(Path(), striped, striped), np.random.default_rng(0)
+
+    draws = [random_crop(pair, 32, rng, Variety(compressed=0.5)) for _ in range(100)]
+
+    assert all(np.array_equal(crops.low, crops.high) for crops in draws)
+    compressed = [not np.isin(crops.low, (40, 200)).all() for crops in draws]
+    assert 30 < sum(compressed) < 70
+
+
 def test_mixed_pairs_stay_pairs() -> None:
     grays = [40, 80, 120, 200]
     pairs = [Pair(Path(), high, high // 4) for high in (flat(gray) for gray in grays)]
@@ -443,5 +468,5 @@ def test_mixed_pairs_stay_pairs() -> None:
     assert sorted(batch.high[:, 0, 0, 0].mul(255).round().tolist()) != grays
 
 
-def flat(gray: int) -> Pixels:
-    return np.full((12, 12, 3), gray, np.uint8)
+def flat(gray: int, side: int = 12) -> Pixels:
+    return np.full((side, side, 3), gray, np.uint8)

@@ -4,9 +4,10 @@ import runpy
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from conftest import scene
+from conftest import difference, scene
 from PIL import Image
 
 from retinex.datasets import DatasetError
@@ -32,7 +33,7 @@ def save_pairs(folder: Path, *photos: Pixels) -> None:
 
 
 @pytest.fixture
-def score_files(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[Path], Path], None]:
+def score_files(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """The script's main function; all scenes are trained on."""
     monkeypatch.syspath_prepend(RESULTS)
     function = runpy.run_path(str(RESULTS / "score_training_photos.py"))["score_files"]
@@ -51,18 +52,25 @@ def weights(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.parametrize("quality", [None, 60])
 def test_photos_are_scored_against_their_own_references_and_their_views(
-    score_files: Callable[[list[Path], Path], None],
+    score_files: Callable[..., None],
     weights: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
+    quality: int | None,
 ) -> None:
     save_pairs(tmp_path / "lol", VIEW, DIMMER, ELSEWHERE)
+    low = VIEW // 8
+    if quality is not None:
+        Image.fromarray(low).save(tmp_path / "low.jpg", quality=quality)
+        low = np.asarray(Image.open(tmp_path / "low.jpg"))
+        assert difference(low, VIEW // 8) > 0
 
-    score_files([weights], tmp_path / "lol")
+    score_files([weights], tmp_path / "lol", quality)
 
     torch.manual_seed(0)
-    (output,) = run_in_torch(build_network(EXPERIMENT), VIEW[None] // 8)[-1]
+    (output,) = run_in_torch(build_network(EXPERIMENT), low[None])[-1]
     printed = capsys.readouterr().out.splitlines()[1].removesuffix(f" {weights}")
     for scores, reference in zip(printed.split(" | "), (VIEW, DIMMER), strict=True):
         expected = [measure(output, reference) for measure in (psnr, psnr_gt_mean, ssim)]
@@ -70,7 +78,7 @@ def test_photos_are_scored_against_their_own_references_and_their_views(
 
 
 def test_dataset_without_a_view_in_other_light_is_refused(
-    score_files: Callable[[list[Path], Path], None], weights: Path, tmp_path: Path
+    score_files: Callable[..., None], weights: Path, tmp_path: Path
 ) -> None:
     save_pairs(tmp_path / "lol", VIEW, ELSEWHERE)
     with pytest.raises(DatasetError, match="no view in other light"):

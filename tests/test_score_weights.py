@@ -36,17 +36,17 @@ def score(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> Callable[[Facts], str]:
+) -> Callable[..., str]:
     """Scores weights with these facts; of photos from elsewhere there is one."""
     torch.manual_seed(0)
     net = build_network(EXPERIMENTS["join_ignore_enhance"])
     score_files = runpy.run_path(str(SCRIPT))["score_files"]
     monkeypatch.setitem(score_files.__globals__, "load_photos", lambda: [scene(0)])
 
-    def score_weights(facts: Facts) -> str:
+    def score_weights(facts: Facts, jpeg: int | None = None) -> str:
         path = tmp_path / "net.safetensors"
         save_weights(path, net, facts | {"experiment": "join_ignore_enhance"})
-        score_files([path], tiny_lol)
+        score_files([path], tiny_lol, jpeg)
         return capsys.readouterr().out.splitlines()[1]
 
     return score_weights
@@ -77,7 +77,7 @@ def spoil(settings: dict[str, Any], how: str) -> Facts:
     ],
 )
 def test_weights_that_may_have_seen_the_photos_are_scored_on_others_alone(
-    score: Callable[[Facts], str], settings: dict[str, Any], how: str
+    score: Callable[..., str], settings: dict[str, Any], how: str
 ) -> None:
     line = score(spoil(settings, how))
     assert line.startswith("may have seen them, or")
@@ -85,7 +85,7 @@ def test_weights_that_may_have_seen_the_photos_are_scored_on_others_alone(
 
 
 def test_weights_that_have_not_seen_the_photos_are_scored(
-    score: Callable[[Facts], str], settings: dict[str, Any]
+    score: Callable[..., str], settings: dict[str, Any]
 ) -> None:
     fine: Facts = {"settings": settings}
     without_names = {name: value for name, value in settings.items() if name != "held_out"}
@@ -97,3 +97,13 @@ def test_weights_that_have_not_seen_the_photos_are_scored(
         fine | {"started_from": [fine, elsewhere]},
     ):
         assert re.match(r"\d+\.\d\d \d+\.\d\d -?\d\.\d{3} \|", score(facts))
+
+
+def test_dark_photos_can_be_compressed_first(
+    score: Callable[..., str], settings: dict[str, Any]
+) -> None:
+    facts: Facts = {"settings": settings}
+    plain, compressed = (score(facts, quality).split(" |") for quality in (None, 30))
+
+    for before, after in zip(plain, compressed, strict=True):  # held out, and from elsewhere
+        assert before != after

@@ -240,6 +240,7 @@ def test_switches_choose_the_experiment(arguments: list[str], experiment: str) -
         (["--synthetic", "1.5"], ["--synthetic"]),
         (["--shuffled", "-1"], ["--shuffled"]),
         (["--mixed", "2"], ["--mixed"]),
+        (["--compressed", "1.1"], ["--compressed"]),
         (["--val_share", "5"], ["--val_share"]),
         (["--average", "1"], ["--average"]),
         (["--val_share", "0", "--scheduler", "plateau"], ["plateau", "held out"]),
@@ -347,7 +348,11 @@ def test_each_weight_reaches_the_loss(
 
 
 @pytest.mark.parametrize(
-    "shares", [Variety(synthetic=0.1, exchanged=0.2, shuffled=0.3, mixed=0.4), Variety(mixed=0.5)]
+    "shares",
+    [
+        Variety(synthetic=0.1, exchanged=0.2, shuffled=0.3, mixed=0.4, compressed=0.6),
+        Variety(mixed=0.5),
+    ],
 )
 def test_each_share_reaches_the_pairs(
     tiny_lol: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shares: Variety

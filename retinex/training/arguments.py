@@ -135,6 +135,7 @@ def add_data(group: "argparse._ArgumentGroup") -> None:
     )
     add("--shuffled", **share, help="of pairs whose colour channels change places (default 0)")
     add("--mixed", **share, help="of batches whose pairs are blended with one another (default 0)")
+    add("--compressed", **share, help="of pairs whose dark photo is a JPEG file's (default 0)")
 
 
 def add_optimization(group: "argparse._ArgumentGroup") -> None:
@@ -185,7 +186,7 @@ def check_arguments(args: argparse.Namespace) -> None:
     for name in ("n_epochs", "s_epochs", "batch_size"):
         if getattr(args, name) < 1:
             raise ValueError(f"--{name} must be at least 1")
-    for name in ("synthetic", "exchanged", "shuffled", "mixed", "val_share"):
+    for name in ("synthetic", "exchanged", "shuffled", "mixed", "compressed", "val_share"):
         if not 0 <= getattr(args, name) <= 1:
             raise ValueError(f"--{name} is a share: from 0 to 1")
     for name in ("decom_lr", "rel_lr", *LOSS_WEIGHTS, "mean_error", "seed"):

@@ -7,9 +7,11 @@ Modeling and Fitting for Single-Image Raw-Data", IEEE TIP 2008, between two tone
 2. less light, each colour channel with its own share: x ← exposure · colour · x;
 3. noise: x ← x + N(0, shot · x + read²), the shot noise of photons and the sensor's read noise;
 4. a tone curve again: v = x^(1 / gamma); a gamma below 2.2 darkens shadows further;
-5. round to 8 bits.
+5. round to 8 bits;
+6. compress as JPEG, if at all (`compress`).
 """
 
+import io
 from dataclasses import dataclass
 
 import numpy as np
@@ -112,3 +114,16 @@ def tint(photo: Pixels, tints: Tints, box: Box | None = None) -> Pixels:
     tinted = photo * np.stack(factors, axis=2)
     pixels: Pixels = np.rint(tinted.clip(0, 255)).astype(np.uint8)
     return pixels
+
+
+def compress(photo: Pixels, quality: int, halve_colours: bool = True) -> Pixels:
+    """Return `photo`, (h, w, 3) uint8, as a JPEG file keeps it; same shape and dtype.
+
+    Args:
+        quality: Pillow's, from 0 to 100.
+        halve_colours: keep them at half resolution (4:2:0), as most files do, or else at full.
+    """
+    file = io.BytesIO()
+    subsampling = "4:2:0" if halve_colours else "4:4:4"
+    Image.fromarray(photo).save(file, "JPEG", quality=quality, subsampling=subsampling)
+    return np.asarray(Image.open(file))

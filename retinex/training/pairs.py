@@ -40,6 +40,7 @@ from retinex.training.low_light import (
     Box,
     LowLight,
     Tints,
+    compress,
     darken,
     random_low_light,
     random_tints,
@@ -56,6 +57,8 @@ is to stay as it is."""
 MILDNESS = 2.0
 """Of the other ones' exposures, as in `random_low_light`: half of them leave a quarter of the light
 or more, so that photos which are a little dark aren't taken for well lit."""
+JPEG_QUALITIES = (75, 98)
+"""The least and the best of photos that are compressed."""
 MIXING = 1.2
 """Both parameters of the beta distribution that mixed pairs' shares are drawn from."""
 
@@ -126,6 +129,9 @@ class Variety(NamedTuple):
     """Of pairs whose colour channels change places, the same way in both photos."""
     mixed: float = 0.0
     """Of batches whose pairs are blended with one another (mixup, Zhang et al., ICLR 2018)."""
+    compressed: float = 0.0
+    """Of pairs whose dark photo comes from a JPEG file, as most photos do; one that is to stay as
+    it is stays as it comes from there."""
 
 
 PLAIN = Variety()
@@ -262,10 +268,23 @@ def random_crop(pair: Pair, crop: int, rng: np.random.Generator, variety: Variet
     if variety.shuffled and rng.random() < variety.shuffled:
         order = rng.permutation(3)
         crops = Crops(*(image[:, :, order] for image in crops))
+    if variety.compressed and rng.random() < variety.compressed:
+        crops = compress_low(crops, rng)
     turns = int(rng.integers(4))
     step = -1 if rng.integers(2) else 1
     low, high = (np.rot90(image, turns)[:, ::step] for image in (crops.low, crops.high))
     return Crops(low, high, crops.thumbnail)
+
+
+def compress_low(crops: Crops, rng: np.random.Generator) -> Crops:
+    """Compress the dark photo as JPEG.
+
+    Where both are the same they stay so: else a network would learn to brighten what is compressed.
+    """
+    quality = int(rng.integers(*JPEG_QUALITIES, endpoint=True))
+    low = compress(crops.low, quality, halve_colours=bool(rng.integers(2)))
+    unchanged = np.array_equal(crops.low, crops.high)
+    return Crops(low, low if unchanged else crops.high, crops.thumbnail)
 
 
 def random_view(photo: Pixels, window: Window, rng: np.random.Generator) -> Window:
