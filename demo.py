@@ -47,6 +47,7 @@ from retinex.demo.networks import (
     ONE_AT_A_TIME,
     describe_device,
     failures_shown,
+    failures_warned_of,
     load_enhancer,
     run_networks,
 )
@@ -141,19 +142,27 @@ def main() -> None:
         with without_servers():  # api_open would let callers around the queue
             page = build_page(settings, Path(folder)).queue(max_size=LONGEST_QUEUE, api_open=False)
         keep_deleting_old_files(Path(folder), uploads)
-        page.launch(
-            theme=build_theme(),
-            css_paths=ROOT / "demo.css",
-            js=(ROOT / "demo.js").read_text(),
-            inbrowser=not {"SPACE_ID", "GRADIO_SERVER_NAME", "CI"} & os.environ.keys(),
-            allowed_paths=[str(EXAMPLES_FOLDER)],
-            max_file_size=MOST_BYTES,
-            state_session_capacity=MOST_SESSIONS,
-            run_history=False,
-            ssr_mode=False,  # Spaces turn it on; demo.js needs a page that the browser builds
-            mcp_server=True,
-            footer_links=["api", "gradio", "settings"],
-        )
+        try:
+            launch(page)
+        except OSError as error:  # the address isn't this machine's, or the port isn't to be had
+            raise SystemExit(f"demo.py: {error}") from error
+
+
+def launch(page: gr.Blocks) -> None:
+    """Serve the page until the demo is ended."""
+    page.launch(
+        theme=build_theme(),
+        css_paths=ROOT / "demo.css",
+        js=(ROOT / "demo.js").read_text(),
+        inbrowser=not {"SPACE_ID", "GRADIO_SERVER_NAME", "CI"} & os.environ.keys(),
+        allowed_paths=[str(EXAMPLES_FOLDER)],
+        max_file_size=MOST_BYTES,
+        state_session_capacity=MOST_SESSIONS,
+        run_history=False,
+        ssr_mode=False,  # Spaces turn it on; demo.js needs a page that the browser builds
+        mcp_server=True,
+        footer_links=["api", "gradio", "settings"],
+    )
 
 
 def build_page(settings: Settings, folder: Path) -> gr.Blocks:
@@ -355,8 +364,10 @@ def run_experiments(page: Page, results: Results, settings: Settings) -> Iterato
         # Every update repeats the pictures before it: a closed tab keeps the last update only. The
         # state is written again, so that it is kept for longer.
         status = {page.status: describe_running(results, names), page.results: results}
-        yield {**show(page, results), **status}
         try:
+            with failures_shown():
+                shown = show(page, results)
+            yield {**shown, **status}
             enhancements = run_networks(names, results.photo, settings, report)
             if results.stopped:
                 break
@@ -379,9 +390,9 @@ def end_run(page: Page, results: Results, settings: Settings) -> Update:
         page.stop: gr.Button(interactive=False),
         page.results: results,
     }
-    with unless_deleted(results):
+    with unless_deleted(results), failures_warned_of():
         return {**show(page, results), **ended}
-    return ended  # they were deleted, as their visitor has been away for long
+    return ended  # the disk is full, or they were deleted, as their visitor has long been away
 
 
 class RunStoppedError(Exception):
@@ -472,15 +483,11 @@ def compare_with_chosen(
 
 def set_reference(results: Results, path: str | None, settings: Settings) -> None:
     """Open the reference; the visitor is told if it can't be used, and does without."""
-    reference = None
-    try:
+    results.reference, results.reference_source = None, path
+    with unless_deleted(results), failures_warned_of():
         reference = open_reference(path, results.photo, settings)
         if reference is not None:
-            with unless_deleted(results), failures_shown():
-                reference = keep_on_disk(reference, results.folder)
-    except gr.Error as error:
-        gr.Warning(error.message, title=error.title)
-    results.reference, results.reference_source = reference, path
+            results.reference = keep_on_disk(reference, results.folder)
 
 
 def prepare_download(kind: Download, results: Results | None, experiment: str) -> Path:

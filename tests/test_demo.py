@@ -673,6 +673,31 @@ def test_a_device_that_is_none_is_refused_at_the_start(
     assert all(name in complaint.splitlines()[-1] for name in (*retinex.Device, "'tpu'"))
 
 
+def test_variables_without_a_value_are_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["demo.py"])
+    for name in ("DEVICE", "MODELS", "MAX_MEGAPIXELS"):
+        monkeypatch.delenv(f"RETINEX_{name}", raising=False)
+    defaults = parse_arguments()
+    for name in ("DEVICE", "MODELS", "MAX_MEGAPIXELS"):
+        monkeypatch.setenv(f"RETINEX_{name}", "")
+    assert parse_arguments() == defaults
+
+
+def test_an_address_that_is_not_to_be_had_is_told_of(tmp_path: Path) -> None:
+    address = {"GRADIO_SERVER_NAME": "192.0.2.1", "GRADIO_SERVER_PORT": "7865"}  # of no machine
+    demo = subprocess.run(
+        [sys.executable, ROOT / "demo.py"],
+        env=os.environ | address | {"TMPDIR": str(tmp_path), "CI": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert demo.returncode == 1
+    assert demo.stderr.splitlines()[-1].startswith("demo.py: ")
+    assert "Traceback" not in demo.stderr
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "message"),
     [("RETINEX_DEVICE", "cuda", "can't run on CUDA"), ("RETINEX_MODELS", "nowhere", "there is no")],
@@ -732,13 +757,14 @@ def test_why_networks_fail_reaches_the_visitor(
     assert "out of memory" in caught.value.message
 
 
+@pytest.mark.parametrize("failing", ["add", "write_coloured"])
 def test_a_run_whose_results_cannot_be_written_ends(
-    dark_photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dark_photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
 ) -> None:
     settings = Settings(retinex.Device.CPU, MODELS_FOLDER, MAX_MEGAPIXELS)
-    view = View(DEFAULT_EXPERIMENT, (), Adjustments())
+    view = View(DEFAULT_EXPERIMENT, (Stage.ILLUMINATION,), Adjustments())
     results = demo_program.new_results(tmp_path, dark_photo, retinex.open_photo(dark_photo), view)
-    monkeypatch.setattr(results, "add", fill_disk)
+    monkeypatch.setattr(results, failing, fill_disk)
     page = named_page()
     updates = demo_program.run_experiments(page, results, settings)
     assert "Running" in next(updates)[page.status]
@@ -748,6 +774,38 @@ def test_a_run_whose_results_cannot_be_written_ends(
     with pytest.raises(gr.Error, match="disk is full"):
         next(updates)
     assert results.stopped, "the photo can be chosen again"
+
+
+def test_colours_that_find_the_disk_full_at_last_are_left_out(
+    dark_photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(retinex.Device.CPU, MODELS_FOLDER, MAX_MEGAPIXELS)
+    view = View(DEFAULT_EXPERIMENT, (Stage.ILLUMINATION,), Adjustments())
+    results = demo_program.new_results(tmp_path, dark_photo, retinex.open_photo(dark_photo), view)
+    demo_program.add_enhancements(results, [retinex.enhance(dark_photo, device=DEVICE)])
+    monkeypatch.setattr(results, "write_coloured", fill_disk)
+    told = collect_warnings(monkeypatch)
+    page = named_page()
+    ended = demo_program.end_run(page, results, settings)
+    assert "Running" not in ended[page.status]
+    assert not ended[page.stop].interactive
+    assert "disk is full" in told[0]
+
+
+def test_a_reference_that_a_full_disk_has_no_room_for_is_left_out(
+    dark_photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(retinex.Device.CPU, MODELS_FOLDER, MAX_MEGAPIXELS)
+    view = View(DEFAULT_EXPERIMENT, (), Adjustments())
+    results = demo_program.new_results(tmp_path, dark_photo, retinex.open_photo(dark_photo), view)
+    demo_program.set_reference(results, str(dark_photo), settings)
+    assert np.array_equal(results.reference, results.photo.rgb)
+    told = collect_warnings(monkeypatch)
+    monkeypatch.setattr(np, "save", fill_disk)
+    demo_program.set_reference(results, str(dark_photo), settings)
+    assert results.reference is None
+    assert "disk is full" in told[0]
+    assert list(results.folder.iterdir()) == []
 
 
 def test_a_run_ends_when_its_results_are_deleted_as_old(dark_photo: Path, tmp_path: Path) -> None:
@@ -1041,6 +1099,13 @@ def test_every_output_follows_a_control_that_is_set_back(dark_photo: Path, tmp_p
         np.testing.assert_array_equal(
             np.asarray(Image.open(shown)), enhance_all(dark_photo)[name].output
         )
+
+
+def collect_warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What visitors are told from now on."""
+    told: list[str] = []
+    monkeypatch.setattr(gr, "Warning", lambda message, **_: told.append(message))
+    return told
 
 
 def fill_disk(*_: Any, **__: Any) -> None:

@@ -75,6 +75,16 @@ def failures_shown() -> Iterator[None]:
         raise gr.Error(text, title="No room") from error
 
 
+@contextmanager
+def failures_warned_of() -> Iterator[None]:
+    """Leave out the rest of the block, and go on after it, if it fails so; the visitor is told."""
+    try:
+        with failures_shown():
+            yield
+    except gr.Error as error:
+        gr.Warning(error.message, title=error.title)
+
+
 def _run_on_cuda(
     experiments: tuple[str, ...], photo: Photo, settings: Settings
 ) -> list[Enhancement] | str:

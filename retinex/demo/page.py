@@ -206,7 +206,7 @@ def add_controls() -> tuple[gr.Slider, ...]:
 
 def add_reference_input() -> gr.Image:
     """Add the place for a photo of the same scene in normal light."""
-    with gr.Accordion("Score against a reference", open=False, elem_id="reference-box"):
+    with gr.Accordion("Score against a reference", open=False):
         gr.Markdown(
             "The same scene in normal light, at the same size: each output gets its PSNR and SSIM."
         )
@@ -265,9 +265,7 @@ def add_stage_tab(
                     )
                     if stage is Stage.OUTPUT:
                         facts[name] = gr.HTML(elem_id=f"facts-{name}", elem_classes="facts")
-                        gr.Markdown(
-                            f"{experiment.summary} {experiment.best_at}", elem_classes="about"
-                        )
+                        gr.Markdown(f"{experiment.summary} {experiment.best_at}")
     return pictures
 
 

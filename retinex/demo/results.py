@@ -35,7 +35,7 @@ class Measured:
     reference: Pixels | None
     """What it was compared with."""
     reference_name: str
-    """Its file's name; empty if there is none."""
+    """Its file's name, also if it can't be used; empty if none was chosen."""
     statistics: Statistics
     scores: dict[str, float]
 
@@ -269,14 +269,15 @@ def save_stages(enhancement: Enhancement, files: Mapping[Stage, Path]) -> None:
 def keep_on_disk(pixels: Pixels, folder: Path) -> Pixels:
     """Write pixels into a file below `folder` that takes the place of memory where that is short.
 
-    A server remembers the photos of many visitors. Not on Windows, which doesn't delete a file as
-    long as it stands for memory.
+    A server remembers the photos of many visitors. The file has no name any longer and goes with
+    the pixels. Not on Windows, which doesn't delete a file as long as it stands for memory.
     """
     if os.name == "nt":
         return pixels
-    with tempfile.NamedTemporaryFile(dir=folder, suffix=".npy", delete=False) as file:
+    with tempfile.NamedTemporaryFile(dir=folder, suffix=".npy") as file:
         np.save(file, pixels)
-    mapped: Pixels = np.load(file.name, mmap_mode="r")
+        file.flush()
+        mapped: Pixels = np.load(file.name, mmap_mode="r")
     return mapped
 
 

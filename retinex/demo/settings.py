@@ -29,25 +29,28 @@ class Settings:
 
 
 def parse_arguments() -> Settings:
-    """Read the command line; its defaults come from the environment, for servers."""
+    """Read the command line; its defaults come from the environment, for servers.
+
+    Variables without a value count as not set: Compose sets them so.
+    """
     parser = argparse.ArgumentParser(description="Open the demo in the browser.")
     parser.add_argument(
         "--device",
         type=parse_device,
         metavar=f"{{{','.join(Device)}}}",
-        default=os.environ.get("RETINEX_DEVICE", "auto"),
+        default=os.environ.get("RETINEX_DEVICE") or "auto",
         help="what the networks run on (environment: RETINEX_DEVICE; default auto)",
     )
     parser.add_argument(
         "--models",
         type=Path,
-        default=os.environ.get("RETINEX_MODELS", str(MODELS_FOLDER)),
+        default=os.environ.get("RETINEX_MODELS") or str(MODELS_FOLDER),
         help="folder of the ONNX files (environment: RETINEX_MODELS; default onnx_models)",
     )
     parser.add_argument(
         "--max-megapixels",
         type=parse_megapixels,
-        default=os.environ.get("RETINEX_MAX_MEGAPIXELS", "24"),
+        default=os.environ.get("RETINEX_MAX_MEGAPIXELS") or "24",
         help="largest photo accepted (environment: RETINEX_MAX_MEGAPIXELS; default 24)",
     )
     return Settings(**vars(parser.parse_args()))

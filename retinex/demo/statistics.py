@@ -34,12 +34,12 @@ class Statistics:
 def measure(rgb: Pixels) -> Statistics:
     """Measure a picture, (h, w, 3) uint8."""
     luma = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8)
-    counts = np.bincount(luma.ravel() // (256 // HISTOGRAM_BINS), minlength=HISTOGRAM_BINS)
+    counts = cv2.calcHist([luma], [0], None, [HISTOGRAM_BINS], [0, 256]).ravel()
     return Statistics(
         mean_luminance=float(luma.mean()) / 255.0,
         clipped_share=float((rgb.max(axis=2) == 255).mean()),
         noise=estimate_noise(luma),
-        histogram=counts / luma.size,
+        histogram=counts.astype(np.float64) / luma.size,
     )
 
 
