@@ -196,9 +196,8 @@ def score(
         "enhanced_illumination_spread": float(brightened.std()),
         "seconds_per_megapixel": enhancement.seconds / megapixels,
     }
-    for name, picture in (("flat_noise", output), ("flat_noise_of_reference", reference)):
-        if (noise := measure_flat_noise(picture, reference)) is not None:
-            values[name] = noise
+    if (noise := measure_flat_noise(output, reference)) is not None:
+        values["flat_noise"], values["flat_noise_of_reference"] = noise
     for measure in measures:
         values |= measure(enhancement.photo.rgb, output, reference)
     return values

@@ -64,18 +64,21 @@ def psnr_gt_mean(output: Pixels, reference: Pixels) -> float:
 
 
 def _mean_gray(rgb: Pixels) -> float:
-    return float(np.mean(rgb @ np.asarray(LUMA)))
+    return float(rgb.mean(axis=(0, 1)) @ np.asarray(LUMA))
 
 
-def measure_flat_noise(rgb: Pixels, reference: Pixels) -> float | None:
-    """Measure how much a picture varies where its reference is plain, in steps of 255.
+def measure_flat_noise(rgb: Pixels, reference: Pixels) -> tuple[float, float] | None:
+    """Measure how much a picture, and its reference, vary where the latter is plain.
 
-    The mean, over those pixels, of the standard deviation of luma within `FLAT_WINDOW` pixels:
-    grain and small blotches. Both (h, w, 3) uint8. None if nothing in the reference is
-    plain.
+    The mean, over those pixels, of the standard deviation of luma within `FLAT_WINDOW` pixels, in
+    steps of 255: grain and small blotches. Both (h, w, 3) uint8. None if nothing in the reference
+    is plain.
     """
-    plain = _local_deviation(reference) < FLAT_DEVIATION
-    return float(_local_deviation(rgb)[plain].mean()) if plain.any() else None
+    of_reference = _local_deviation(reference)
+    plain = of_reference < FLAT_DEVIATION
+    if not plain.any():
+        return None
+    return float(_local_deviation(rgb)[plain].mean()), float(of_reference[plain].mean())
 
 
 def _local_deviation(rgb: Pixels) -> NDArray[np.float64]:

@@ -19,7 +19,9 @@ def test_noise_is_measured_where_the_reference_is_plain(deviation: float) -> Non
     noisy = np.rint(half_plain() + gray_noise).clip(0, 255).astype(np.uint8)
     noisy[:, 45:] = rng.integers(0, 256, (60, 35, 3))  # where the reference isn't
 
-    assert measure_flat_noise(noisy, half_plain()) == pytest.approx(deviation, rel=0.1, abs=1e-3)
+    of_noisy, of_reference = measure_flat_noise(noisy, half_plain())
+    assert of_noisy == pytest.approx(deviation, rel=0.1, abs=1e-3)
+    assert of_reference == pytest.approx(0, abs=1e-3)
 
 
 def test_no_noise_is_measured_where_nothing_is_plain() -> None:
