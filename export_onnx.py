@@ -38,7 +38,10 @@ def main() -> None:
     silence_torch()
     paths = args.weights or sorted(Path("checkpoints").glob("*.safetensors"))
     if not paths:
-        raise SystemExit("export_onnx.py: no checkpoints/*.safetensors; train with train.py first")
+        raise SystemExit(
+            f"export_onnx.py: no .safetensors in {Path('checkpoints').absolute()}; name them, or "
+            "train with train.py first"
+        )
     tolerance = TOLERANCE_OF_HALF if args.fp16 else TOLERANCE
     try:
         check_experiments(paths)
@@ -67,7 +70,7 @@ def silence_torch() -> None:
 def check_experiments(paths: Sequence[Path]) -> None:
     """Raise `CheckpointError` if two checkpoints are of one experiment: one file would be both."""
     experiments = [read_safetensors(path)[1] for path in paths]
-    if twice := {name for name in experiments if experiments.count(name) > 1}:
+    if twice := {name for name in experiments if name and experiments.count(name) > 1}:
         raise CheckpointError(
             f"several of these are weights of {', '.join(sorted(twice))}; export one of an "
             "experiment at a time"

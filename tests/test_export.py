@@ -1,5 +1,6 @@
 import copy
 import json
+import re
 import runpy
 import sys
 import tempfile
@@ -308,6 +309,12 @@ def test_weights_that_would_become_one_file_are_refused(
         run_program(SCRIPT, "a.safetensors", "b.safetensors")
 
     assert not (tmp_path / "onnx_models").exists()
+
+
+def test_the_folder_looked_into_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match=f"no .safetensors in {re.escape(str(tmp_path))}"):
+        run_program(SCRIPT)
 
 
 @pytest.mark.parametrize("arguments", [[], ["missing.safetensors"]])
