@@ -45,6 +45,7 @@ from retinex.training.losses import DecomWeights
 from retinex.training.memory import keep_freed_memory
 from retinex.training.networks import RetinexNet
 from retinex.training.pairs import (
+    JPEG_QUALITIES,
     MILDNESS,
     UNCHANGED_SHARE,
     Batch,
@@ -323,6 +324,8 @@ def settings_of(args: argparse.Namespace) -> dict[str, Any]:
     settings: dict[str, Any] = {}
     if args.synthetic:
         settings |= {"unchanged_share": UNCHANGED_SHARE, "mildness": MILDNESS}
+    if args.compressed:
+        settings["jpeg_qualities"] = list(JPEG_QUALITIES)
     without_influence = NO_INFLUENCE | unused_arguments(args).keys()
     for name, value in vars(args).items():
         if name == "experiment":
@@ -508,7 +511,7 @@ def describe(run: Run) -> Facts:
         "torch": torch.__version__,
         "training_pairs": len(run.training),
         "validation_pairs": len(run.validation),
-        "last_epoch": run.log[-1] if run.log else None,
+        "last_epoch": run.log[-1],
     }
 
 

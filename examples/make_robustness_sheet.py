@@ -1,4 +1,4 @@
-"""Make robustness.webp: what every experiment makes of photos unlike those it was trained on.
+"""Make robustness.webp: what every experiment makes of photos from elsewhere.
 
 Freely licensed photos (examples/README.md names them) as they are and in less and less light, and
 synthetic extremes: street lights at night, and a frame of nothing but noise. Needs scikit-image.

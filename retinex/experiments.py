@@ -83,8 +83,9 @@ EXPERIMENTS: dict[str, Experiment] = {
                 "Our own: one small network makes all stages and cleans the reflectance of noise."
             ),
             best_at=(
-                "The most faithful pictures and the fastest: PSNR 24.03 dB, SSIM 0.849, and "
-                "26.54 dB once brightness is matched."
+                "The most faithful pictures and the fastest. On LOL's test photos, most of whose "
+                "rooms it knows: PSNR 24.03 dB, SSIM 0.849, and 26.54 dB once brightness is "
+                "matched."
             ),
             mode=Mode.PLUS,
         ),
@@ -94,7 +95,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             summary="Decom-Net first, then Enhance-Net with resize + convolution, as in the paper.",
             best_at=(
                 "Shows Retinex at work, light and objects apart, at practically the scores of its "
-                "transposed twin: PSNR 18.20 dB, SSIM 0.753."
+                "transposed twin: PSNR 18.20 dB, SSIM 0.753 on LOL's test photos."
             ),
             mode=Mode.SPLIT,
         ),
@@ -104,7 +105,8 @@ EXPERIMENTS: dict[str, Experiment] = {
             summary="The same, but Enhance-Net grows with transposed convolutions.",
             best_at=(
                 "Shows light and objects apart as its resizing twin does, and shares the highest "
-                "SSIM of the study's four ways with it: PSNR 18.33 dB, SSIM 0.753."
+                "SSIM of the study's four ways with it: PSNR 18.33 dB, SSIM 0.753 on LOL's test "
+                "photos."
             ),
             mode=Mode.SPLIT,
             upsampling=Upsampling.TRANSPOSED,
@@ -114,8 +116,9 @@ EXPERIMENTS: dict[str, Experiment] = {
             title="Join",
             summary="Decom-Net and Enhance-Net trained together on the sum of their losses.",
             best_at=(
-                "The highest PSNR of the study's four ways: 18.50 dB, SSIM 0.749, and 21.87 dB "
-                "once brightness is matched, though its enhanced illumination is white."
+                "The highest PSNR of the study's four ways, 18.50 dB on LOL's test photos, SSIM "
+                "0.749, and 21.87 dB once brightness is matched, though its enhanced illumination "
+                "is white."
             ),
             mode=Mode.JOIN,
         ),
@@ -125,7 +128,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             summary="Trained together with Enhance-Net ignored: the output is the reflectance.",
             best_at=(
                 "Close to the best of the study's four ways from less than half of the weights: "
-                "PSNR 18.44 dB, SSIM 0.747."
+                "PSNR 18.44 dB, SSIM 0.747 on LOL's test photos."
             ),
             mode=Mode.JOIN,
             ignore_enhance=True,

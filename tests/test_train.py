@@ -289,8 +289,9 @@ def test_help_lists_every_experiment(capsys: pytest.CaptureFixture[str]) -> None
         ("--decom d.safetensors", {"mean_error", "decom_lr", "smoothness"}, {"rel_lr"}),
         ("-m join -i", {"mean_error", "rel_lr"}, {"decom_lr", "invariable"}),
         ("-m plus", {"rel_lr", "mutual", "invariable"}, {"decom_lr", "mean_error"}),
-        ("", {"unchanged_share", "mildness"}, set()),
-        ("--synthetic 0.1", set(), {"unchanged_share", "mildness"}),
+        ("", {"unchanged_share", "mildness", "jpeg_qualities"}, set()),
+        ("--synthetic 0.1", {"jpeg_qualities"}, {"unchanged_share", "mildness"}),
+        ("--compressed 0.1", {"unchanged_share", "mildness"}, {"jpeg_qualities"}),
     ],
 )
 def test_settings_are_those_that_matter(arguments: str, unused: set[str], used: set[str]) -> None:

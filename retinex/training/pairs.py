@@ -102,7 +102,7 @@ class Crops(NamedTuple):
     high: Pixels
     """(h, w, 3)."""
     thumbnail: Pixels
-    """Of the dark photo, (64, 64, 3): all of it or, of a synthetic one, a part around `low`."""
+    """Of the dark photo, (64, 64, 3): all of it or, as `cut` says, a part around `low`."""
 
 
 class Batch(NamedTuple):
