@@ -483,11 +483,13 @@ def compare_with_chosen(
 
 def set_reference(results: Results, path: str | None, settings: Settings) -> None:
     """Open the reference; the visitor is told if it can't be used, and does without."""
-    results.reference, results.reference_source = None, path
+    reference = None
     with unless_deleted(results), failures_warned_of():
-        reference = open_reference(path, results.photo, settings)
-        if reference is not None:
-            results.reference = keep_on_disk(reference, results.folder)
+        opened = open_reference(path, results.photo, settings)
+        if opened is not None:
+            reference = keep_on_disk(opened, results.folder)
+    # Both at once, as another one may be chosen while this is opened.
+    results.reference, results.reference_source = reference, path
 
 
 def prepare_download(kind: Download, results: Results | None, experiment: str) -> Path:

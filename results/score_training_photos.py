@@ -3,9 +3,9 @@
 `python results/score_training_photos.py checkpoints/retinex_plus.safetensors` prints PSNR, PSNR
 with the reference's mean and SSIM, means over every twelfth of LOL's photos that training with its
 default seed doesn't hold out; then the same of every tenth of these whose view is there in other
-light, too, against the references of that light. With `--jpeg 92` dark photos are compressed first.
-Exchanged pairs (`train.py --exchanged`) are such
-as the latter, so neither tells what a network makes of photos that it doesn't know.
+light, too, against the references of that light. Exchanged pairs (`train.py --exchanged`) are such
+as the latter, so neither tells what a network makes of photos that it doesn't know. With
+`--jpeg 92` all dark photos are compressed first.
 """
 
 from pathlib import Path

@@ -73,10 +73,12 @@ def score_files(files: list[Path], dataset: Path, jpeg: int | None = None) -> No
     for path, (net, _, facts) in loaded.items():
         shown = "may have seen them, or this dataset by another name"
         if is_new_to(facts, name_dataset(dataset), settings):
-            middles = (
+            middles = [
                 central_crop(pair, LARGEST_SIDE, np.random.default_rng(0)) for pair in held_out
-            )
-            shown = show_scores(net, (whole(*middle[:2], jpeg) for middle in middles))
+            ]
+            if jpeg is not None:
+                middles = [crops._replace(low=compress(crops.low, jpeg)) for crops in middles]
+            shown = show_scores(net, middles)
         darkened = [
             score(net, (whole(darken_evenly(photo, share), photo, jpeg) for photo in photos))
             for share in SHARES_OF_LIGHT

@@ -808,6 +808,25 @@ def test_a_reference_that_a_full_disk_has_no_room_for_is_left_out(
     assert list(results.folder.iterdir()) == []
 
 
+def test_of_two_references_opened_at_once_one_is_kept_under_its_own_name(
+    dark_photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(retinex.Device.CPU, MODELS_FOLDER, MAX_MEGAPIXELS)
+    view = View(DEFAULT_EXPERIMENT, (), Adjustments())
+    photo = retinex.open_photo(dark_photo)
+    results = demo_program.new_results(tmp_path, dark_photo, photo, view)
+    pictures = {"first": photo.rgb // 2, "second": photo.rgb}
+
+    def open_reference(path: str, *_: Any) -> np.ndarray:
+        if path == "first":  # takes long
+            demo_program.set_reference(results, "second", settings)
+        return pictures[path]
+
+    monkeypatch.setattr(demo_program, "open_reference", open_reference)
+    demo_program.set_reference(results, "first", settings)
+    np.testing.assert_array_equal(results.reference, pictures[results.reference_source])
+
+
 def test_a_run_ends_when_its_results_are_deleted_as_old(dark_photo: Path, tmp_path: Path) -> None:
     settings = Settings(retinex.Device.CPU, MODELS_FOLDER, MAX_MEGAPIXELS)
     view = View(DEFAULT_EXPERIMENT, (Stage.ILLUMINATION,), Adjustments())
