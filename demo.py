@@ -366,12 +366,10 @@ def run_experiments(page: Page, results: Results, settings: Settings) -> Iterato
         status = {page.status: describe_running(results, names), page.results: results}
         try:
             with failures_shown():
-                shown = show(page, results)
-            yield {**shown, **status}
-            enhancements = run_networks(names, results.photo, settings, report)
-            if results.stopped:
-                break
-            with failures_shown():
+                yield {**show(page, results), **status}
+                enhancements = run_networks(names, results.photo, settings, report)
+                if results.stopped:
+                    break
                 add_enhancements(results, enhancements)
             del enhancements  # else they would fill memory during the next run
         except RunStoppedError:

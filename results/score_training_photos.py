@@ -10,7 +10,7 @@ as the latter, so neither tells what a network makes of photos that it doesn't k
 
 from pathlib import Path
 
-from score_weights import SEED, VAL_SHARE, score_named_files, show_scores, whole
+from score_weights import SEED, VAL_SHARE, score_named_files, show_scores, store, whole
 
 from retinex.datasets import DatasetError
 from retinex.photo import Pixels
@@ -33,7 +33,10 @@ def score_files(files: list[Path], dataset: Path, jpeg: int | None = None) -> No
     chosen = choose_photos(dataset)
     print("own references: PSNR, with the mean, SSIM | other references of the view: the same")
     for path, net in loaded.items():
-        shown = (show_scores(net, (whole(*pair, jpeg) for pair in photos)) for photos in chosen)
+        shown = (
+            show_scores(net, (whole(store(low, jpeg), high) for low, high in photos))
+            for photos in chosen
+        )
         print(" | ".join(shown), path, flush=True)
 
 

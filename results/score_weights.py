@@ -73,14 +73,13 @@ def score_files(files: list[Path], dataset: Path, jpeg: int | None = None) -> No
     for path, (net, _, facts) in loaded.items():
         shown = "may have seen them, or this dataset by another name"
         if is_new_to(facts, name_dataset(dataset), settings):
-            middles = [
+            middles = (
                 central_crop(pair, LARGEST_SIDE, np.random.default_rng(0)) for pair in held_out
-            ]
-            if jpeg is not None:
-                middles = [crops._replace(low=compress(crops.low, jpeg)) for crops in middles]
-            shown = show_scores(net, middles)
+            )
+            stored = (crops._replace(low=store(crops.low, jpeg)) for crops in middles)
+            shown = show_scores(net, stored)
         darkened = [
-            score(net, (whole(darken_evenly(photo, share), photo, jpeg) for photo in photos))
+            score(net, (whole(store(darken_evenly(photo, share), jpeg), photo) for photo in photos))
             for share in SHARES_OF_LIGHT
         ]
         for name in ("psnr_gt_mean", "psnr"):
@@ -114,11 +113,14 @@ def load_photos() -> list[Pixels]:
     ]
 
 
-def whole(low: Pixels, high: Pixels, jpeg: int | None = None) -> Crops:
-    """Take both photos of a pair whole, the dark one as JPEG of this quality keeps it, if any."""
-    if jpeg is not None:
-        low = compress(low, jpeg)
+def whole(low: Pixels, high: Pixels) -> Crops:
+    """Take both photos of a pair whole."""
     return Crops(low, high, make_thumbnail(low))
+
+
+def store(photo: Pixels, jpeg: int | None) -> Pixels:
+    """Return a photo as a JPEG file of this quality keeps it, or as it is."""
+    return photo if jpeg is None else compress(photo, jpeg)
 
 
 def darken_evenly(photo: Pixels, share: float) -> Pixels:

@@ -9,6 +9,7 @@ from typing import Any
 
 from retinex.experiments import EXPERIMENTS, Mode, Upsampling, find_experiment
 from retinex.training.losses import PAPERS_CODE, SEPARATE, SSIM_WINDOW, DecomWeights
+from retinex.training.pairs import Variety
 from retinex.training.precision import Precision
 from retinex.training.schedules import Schedule
 from retinex.training.trackers import TrackerName
@@ -186,7 +187,7 @@ def check_arguments(args: argparse.Namespace) -> None:
     for name in ("n_epochs", "s_epochs", "batch_size"):
         if getattr(args, name) < 1:
             raise ValueError(f"--{name} must be at least 1")
-    for name in ("synthetic", "exchanged", "shuffled", "mixed", "compressed", "val_share"):
+    for name in (*Variety._fields, "val_share"):
         if not 0 <= getattr(args, name) <= 1:
             raise ValueError(f"--{name} is a share: from 0 to 1")
     for name in ("decom_lr", "rel_lr", *LOSS_WEIGHTS, "mean_error", "seed"):
