@@ -263,7 +263,8 @@ def split_pairs(args: argparse.Namespace) -> tuple[list[Pair], list[Pair]]:
 
 def check_settings(folder: Path, settings: dict[str, Any], before: dict[str, Any]) -> None:
     """Raise `CheckpointError` if a run would be resumed with other settings than `before`."""
-    # Those of an earlier release may lack some.
+    # Those of an earlier release may lack some; shares that it didn't know of were none.
+    before = dict.fromkeys(Variety._fields, 0.0) | before
     changed = [name for name in settings if name in before and settings[name] != before[name]]
     if changed and set(changed) <= {"held_out", "pairs"}:
         raise CheckpointError(

@@ -667,6 +667,24 @@ def test_resuming_with_other_settings_is_refused(trained: Path, changed: tuple[s
         train(trained.parent, *STUDY["join"], *TINY, *changed, "--resume")
 
 
+@pytest.mark.parametrize("share", ["0", "0.5"])
+def test_what_an_earlier_release_could_not_vary_counts_as_none(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], share: str
+) -> None:
+    shutil.copytree(trained / "join", tmp_path / "join")
+    state = load_state(tmp_path / "join" / "last.pt")
+    del state["settings"]["compressed"]
+    torch.save(state, tmp_path / "join" / "last.pt")
+    resumed = [*STUDY["join"], *TINY, "--compressed", share, "--resume", "--out", tmp_path]
+
+    if share == "0":
+        train(trained.parent, *resumed)
+        assert "resuming" in capsys.readouterr().out
+    else:
+        with pytest.raises(SystemExit, match=r"was started with compressed 0\.0"):
+            train(trained.parent, *resumed)
+
+
 def test_a_folder_that_cannot_be_written_is_told_of_before_training(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
