@@ -130,12 +130,20 @@ def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description="Export trained weights to ONNX.")
     parser.add_argument(
-        "weights", nargs="*", type=Path, help=".safetensors files (default checkpoints/*)"
+        "weights",
+        nargs="*",
+        type=Path,
+        help=".safetensors files (default checkpoints/*.safetensors)",
     )
     parser.add_argument(
         "--fp16", action="store_true", help="half the size, for GPUs; into OUT/fp16"
     )
-    parser.add_argument("--out", type=Path, default=Path("onnx_models"), help="where to write to")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("onnx_models"),
+        help="folder to write to (default onnx_models, replacing files of the same experiment)",
+    )
     args = parser.parse_args()
     if args.fp16:
         args.out /= "fp16"

@@ -47,8 +47,8 @@ steps of 255, where that of the reference is below 2; empty if it is so nowhere.
 **spread of Î**: mean and standard deviation of the enhanced illumination, clipped at white = 1;
 **unclipped**: the same in PyTorch, of the photos resized to 297×297. **Decom** and **Enhance
 loss**: the paper's training losses, with the weights of its code, of the pairs so resized.
-**s/megapixel**: time of the networks alone. All means are means over images; a number that an image
-hasn't got has none.
+**s/megapixel**: time of the networks alone, on the machine of this run, with all that ran beside.
+All means are means over images; a number that an image hasn't got has none.
 """
 
 

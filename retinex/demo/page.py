@@ -23,8 +23,10 @@ TITLE = "Dark photos, brought to light"
 INTRO = f"""\
 # {TITLE}
 
-Drop in a dark photo: neural networks take it apart into what things look like, the **reflectance**,
-and the light on them, the **illumination**, and turn up the light.
+Drop in a dark photo: five neural networks take it apart into what things look like, the
+**reflectance**, and the light on them, the **illumination**, and turn up the light. One is our own,
+four are [RetinexNet](https://arxiv.org/abs/1808.04560) as a student study trained it. Their scores
+are of dark indoor photos of the dataset [LOL](https://daooshee.github.io/BMVC2018website/).
 """
 BEFORE_AFTER = "Before | after"
 PHOTO_NOTES = """\
