@@ -498,10 +498,10 @@ def prepare_download(kind: Download, results: Results | None, experiment: str) -
         results.refresh(list(results.measured) if kind is Download.ZIP else [experiment])
         match kind:
             case Download.PNG:
-                return results.convert_adjusted(experiment, ".png")
+                return results.adjusted_path(experiment)
             case Download.JPEG:
                 try:
-                    return results.convert_adjusted(experiment, ".jpg")
+                    return results.write_jpeg(experiment)
                 except PhotoError as error:
                     raise new_message(as_sentence(error), "Too large for JPEG") from error
             case Download.ZIP:

@@ -49,9 +49,10 @@ def main() -> None:
         failed = []
         for path in paths:
             file, difference = export(path, args.out, args.fp16, tolerance)
-            if difference > tolerance:
+            too_far = difference > tolerance
+            if too_far:
                 failed.append(str(file))
-            print(f"{file!s:44} {difference}", flush=True)
+            print(f"{file!s:44} {difference}{', not written' * too_far}", flush=True)
     except (CheckpointError, OSError) as error:
         raise SystemExit(f"export_onnx.py: {error}") from error
     if failed:

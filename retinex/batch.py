@@ -187,7 +187,8 @@ def _is_file_to_write(out: Path, inputs: Sequence[Path], file_format: Format) ->
     if len(inputs) > 1 or inputs[0].is_dir():
         raise BatchError(f"{out} is named like one photo; for several, let --out name a folder")
     written_as = choose_extension(out, file_format)
-    if written_as.lower() != out.suffix.lower():
+    formats = Image.registered_extensions()
+    if formats.get(written_as.lower()) != formats.get(out.suffix.lower()):
         raise BatchError(f"{out} would be written as {written_as}; give --out that extension")
     return True
 

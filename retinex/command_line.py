@@ -16,7 +16,7 @@ from tqdm import tqdm
 from retinex import __version__
 from retinex.adjustments import MAX_EXPOSURE, Adjustments
 from retinex.batch import Batch, BatchError, Format, Job, check_writable, plan_batch, run_job
-from retinex.datasets import LOL_TEST_FOLDER, DatasetError, match_stems
+from retinex.datasets import LOL_TEST_FOLDER, DatasetError, match_stems, name_pairs
 from retinex.device import Device, DeviceError
 from retinex.experiments import DEFAULT_EXPERIMENT, EXPERIMENTS
 from retinex.inference import MODELS_FOLDER, Enhancer, ModelError
@@ -109,10 +109,11 @@ def choose_evaluation_folder(
 ) -> Path:
     """Choose where an evaluation is written unless --out says: none takes another kind's place.
 
-    That of other networks than the released ones goes beside them.
+    That of other networks than the released ones goes beside them. Folders that `name_pairs` names
+    alike share a place.
     """
     released = models.resolve() == MODELS_FOLDER.resolve()
-    folder = (EVALUATION_FOLDER if released else models / EVALUATION_FOLDER) / pairs.resolve().name
+    folder = (EVALUATION_FOLDER if released else models / EVALUATION_FOLDER) / name_pairs(pairs)
     if experiments:
         folder /= "-".join(experiments)
     return folder / f"denoised_{denoise:g}" if denoise else folder
@@ -122,7 +123,7 @@ def describe_evaluation(pairs: Path, done: int, count: int, denoise: float) -> s
     """Say what was evaluated, and how much of it if not all."""
     share = f"{done}" if done == count else f"{done} of {count}"
     denoised = f", denoised by {denoise:g}" if denoise else ""
-    return f"Evaluation on {share} pairs of {pairs.resolve().name}{denoised}"
+    return f"Evaluation on {share} pairs of {name_pairs(pairs)}{denoised}"
 
 
 def run_enhance(args: argparse.Namespace) -> int:

@@ -53,6 +53,12 @@ def name_dataset(folder: Path) -> str:
     return next((path.name for path in (whole, *whole.parents) if path.name not in PARTS), "")
 
 
+def name_pairs(folder: Path) -> str:
+    """Name a folder of pairs by its dataset, too: "lol", "lol-eval15"."""
+    dataset, own = name_dataset(folder), Path(os.path.abspath(folder)).name  # noqa: PTH100
+    return own if own == dataset else f"{dataset}-{own}"
+
+
 def may_have_seen(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
     """Tell whether weights may have been trained on photos that a run holds out.
 

@@ -117,18 +117,20 @@ def warn_of_training_pairs(
 ) -> list[str]:
     """Return a note for each experiment whose weights may have been trained on some of the pairs.
 
-    Datasets are known by their names, and LOL's test pairs are never trained on.
+    Datasets are known by their names, a linked one by the link's and its own; LOL's test pairs are
+    never trained on.
     """
-    folder = pairs[0][0].parent.parent.resolve()
-    if folder.name == LOL_TEST_FOLDER:
+    folder = pairs[0][0].parent.parent
+    if folder.resolve().name == LOL_TEST_FOLDER:
         return []
-    names = [f"{name_dataset(folder)}/{low.stem}" for low, _ in pairs]
+    datasets = {name_dataset(folder), name_dataset(folder.resolve())}
+    names = [{f"{dataset}/{low.stem}" for dataset in datasets} for low, _ in pairs]
     notes = []
     for enhancer in enhancers:
-        seen = sum(may_have_seen(enhancer.training, {"held_out": [name]}) for name in names)
+        seen = sum(may_have_seen(enhancer.training, {"held_out": either}) for either in names)
         if seen:
             notes.append(
-                f"{enhancer.experiment} may have been trained on {seen} of these {len(names)} "
+                f"{enhancer.experiment} may have been trained on {seen} of these {len(pairs)} "
                 "pairs, which flatters it."
             )
     return notes

@@ -262,7 +262,7 @@ def _photo_from_image(image: Image.Image, name: str | Path, limit: int | None) -
     if not image.has_transparency_data:
         return Photo(np.asarray(image.convert("RGB")), None, exif, icc_profile, xmp)
     rgba = np.asarray(image.convert("RGBA"))
-    return Photo(np.ascontiguousarray(rgba[:, :, :3]), rgba[:, :, 3], exif, icc_profile, xmp)
+    return Photo(np.ascontiguousarray(rgba[:, :, :3]), rgba[:, :, 3].copy(), exif, icc_profile, xmp)
 
 
 def _check_tiff(image: TiffImageFile, name: str | Path) -> None:

@@ -555,6 +555,18 @@ def test_a_file_that_cannot_be_the_output(tmp_path: Path, name: str) -> None:
     assert not out.exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "extension"), [("a.jpeg", "jpg"), ("a.JPG", "jpeg"), ("a.jfif", "jpg")]
+)
+def test_one_format_has_several_extensions(tmp_path: Path, name: str, extension: str) -> None:
+    photo, out = write(tmp_path / "night" / "a.png"), tmp_path / name
+
+    assert enhance(photo, "--out", out, "--format", extension) == 0
+
+    with Image.open(out) as written:
+        assert written.format == "JPEG"
+
+
 def test_a_name_too_long_for_the_disk(tmp_path: Path) -> None:
     assert "aaa.png" in refused(tmp_path / ("a" * 300 + ".png"), "--out", tmp_path / "bright")
 

@@ -537,6 +537,33 @@ def test_pairs_that_were_trained_on_are_told(
         assert (note in (out / "results.md").read_text(encoding="utf-8")) is told
 
 
+@pytest.mark.parametrize(("link", "target"), [("lol", "disk"), ("night", "lol")])
+def test_linked_pairs_are_known_by_the_name_of_either(
+    pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], link: str, target: str
+) -> None:
+    shutil.copytree(pairs / "eval15", tmp_path / "files" / target)
+    (tmp_path / link).symlink_to(tmp_path / "files" / target)
+
+    quickly = ["--experiment", "join", "--device", "cpu", "--checkpoints", "none"]
+    main(["evaluate", str(tmp_path / link), *quickly, "--out", str(tmp_path / "results")])
+
+    assert f"join may have been trained on {len(STEMS)} of these" in capsys.readouterr().out
+
+
+def test_evaluations_of_two_datasets_stay_apart(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for dataset in ("first", "second"):
+        shutil.copytree(pairs / "eval15", tmp_path / dataset / "eval15")
+        quickly = ["--experiment", "join", "--device", "cpu", "--checkpoints", "none"]
+        main(["evaluate", f"{dataset}/eval15", *quickly])
+
+    for dataset in ("first", "second"):
+        report = tmp_path / "evaluation" / f"{dataset}-eval15" / "join" / "results.md"
+        assert f"pairs of {dataset}-eval15\n" in report.read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("share", ["all", "2"])
 def test_denoising_is_a_share(share: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):

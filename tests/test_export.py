@@ -278,7 +278,10 @@ def test_the_largest_value_is_none_where_one_is_none(exported: dict[str, Exporte
 
 
 def test_a_file_that_computes_something_else_does_not_replace_the_former(
-    exported: dict[str, Exported], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    exported: dict[str, Exported],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     model = exported["join_ignore_enhance"]
     save_weights(tmp_path / "mine.safetensors", model.net, model.facts)
@@ -295,6 +298,7 @@ def test_a_file_that_computes_something_else_does_not_replace_the_former(
         run_program(SCRIPT, "mine.safetensors")
 
     assert former.read_bytes() == b"the former one"
+    assert capsys.readouterr().out.endswith(", not written\n")
 
 
 def test_weights_that_would_become_one_file_are_refused(

@@ -171,15 +171,11 @@ class Results:
         path.parent.mkdir(exist_ok=True)
         save_photo(pixels, path, self.photo)
 
-    def convert_adjusted(self, experiment: str, extension: str) -> Path:
-        """Write the adjusted output in another file format; return the file.
-
-        EXIF data, colour profile and transparency are kept, as `save_photo` does.
-        """
+    def write_jpeg(self, experiment: str) -> Path:
+        """Write the adjusted output as JPEG, with EXIF data and colour profile; return the file."""
         adjusted = self.adjusted_path(experiment)
-        path = adjusted.with_suffix(extension)
-        if path != adjusted:
-            save_photo(open_photo(adjusted).rgb, path, self.photo)
+        path = adjusted.with_suffix(".jpg")
+        save_photo(open_photo(adjusted).rgb, path, self.photo)
         return path
 
     def adjusted_path(self, experiment: str) -> Path:
@@ -228,11 +224,12 @@ def new_results(folder: Path, source: Path, photo: Photo, view: View) -> Results
     """Make a place below `folder` for the results of one photo."""
     own = Path(tempfile.mkdtemp(dir=folder))
     try:
-        photo = replace(photo, rgb=keep_on_disk(photo.rgb, own))
+        rgb = keep_on_disk(photo.rgb, own)
+        alpha = None if photo.alpha is None else keep_on_disk(photo.alpha, own)
     except OSError:  # a full disk, which must not fill further
         shutil.rmtree(own, ignore_errors=True)
         raise
-    results = Results(own, source, photo, view)
+    results = Results(own, source, replace(photo, rgb=rgb, alpha=alpha), view)
     # gradio calls no `delete_callback` for visitors that it forgets.
     weakref.finalize(results, shutil.rmtree, results.folder, ignore_errors=True)
     return results
