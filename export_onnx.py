@@ -49,10 +49,11 @@ def main() -> None:
         failed = []
         for path in paths:
             file, difference = export(path, args.out, args.fp16, tolerance)
-            too_far = difference > tolerance
-            if too_far:
+            note = ""
+            if difference > tolerance:
                 failed.append(str(file))
-            print(f"{file!s:44} {difference}{', not written' * too_far}", flush=True)
+                note = ", not written"
+            print(f"{file!s:44} {difference}{note}", flush=True)
     except (CheckpointError, OSError) as error:
         raise SystemExit(f"export_onnx.py: {error}") from error
     if failed:
