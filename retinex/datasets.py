@@ -48,15 +48,19 @@ def match_stems(root: Path, part: str) -> list[tuple[Path, Path]]:
 
 def name_dataset(folder: Path) -> str:
     """Name a dataset alike whichever of its folders is given: "lol" for lol/our485/high, too."""
-    # Not resolved: a link counts by its own name.
-    whole = Path(os.path.abspath(folder))  # noqa: PTH100
+    whole = _in_full(folder)
     return next((path.name for path in (whole, *whole.parents) if path.name not in PARTS), "")
 
 
 def name_pairs(folder: Path) -> str:
     """Name a folder of pairs by its dataset, too: "lol", "lol-eval15"."""
-    dataset, own = name_dataset(folder), Path(os.path.abspath(folder)).name  # noqa: PTH100
+    dataset, own = name_dataset(folder), _in_full(folder).name
     return own if own == dataset else f"{dataset}-{own}"
+
+
+def _in_full(folder: Path) -> Path:
+    # Not resolved: a link counts by its own name.
+    return Path(os.path.abspath(folder))  # noqa: PTH100
 
 
 def may_have_seen(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:

@@ -29,6 +29,7 @@ from retinex.training.low_light import LowLight, darken
 ROOT = Path(__file__).parent.parent
 HEIGHT, WIDTH = 40, 48
 STEMS = ["astronaut", "cat", "coffee"]
+QUICKLY = ("--experiment", "join", "--device", "cpu", "--checkpoints", "none")
 
 
 def noise(seed: int, low: int = 0, high: int = 256) -> Pixels:
@@ -427,8 +428,7 @@ def test_nothing_published_is_replaced_by_default(
     shutil.copytree(ROOT / "onnx_models", tmp_path / "own_models")
     own = ["--models", "own_models"]
     for arguments in ([pairs], [pairs, *own], [pairs, "--denoise", "1"], [tmp_path / "mine"]):
-        quickly = ["--experiment", "join", "--device", "cpu", "--checkpoints", "none"]
-        main(["evaluate", *map(str, arguments), *quickly])
+        main(["evaluate", *map(str, arguments), *QUICKLY])
 
     folders = {path.parent.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.csv")}
     of_lol = f"evaluation/{pairs.name}"
@@ -526,13 +526,12 @@ def test_pairs_that_were_trained_on_are_told(
 ) -> None:
     """The released networks say that they were trained on a dataset called lol."""
     shutil.copytree(pairs / "eval15", tmp_path / "lol")
-    quickly = ["--experiment", "join", "--device", "cpu", "--checkpoints", "none"]
     note = f"join may have been trained on {len(STEMS)} of these {len(STEMS)} pairs"
     shutil.copytree(pairs / "eval15", tmp_path / "whole" / "lol" / "eval15")
     monkeypatch.chdir(tmp_path / "whole" / "lol" / "eval15")
     for folder, told in ((tmp_path / "lol", True), (pairs, False), (Path(), False)):
         out = tmp_path / "results" / folder.name
-        main(["evaluate", str(folder), *quickly, "--out", str(out)])
+        main(["evaluate", str(folder), *QUICKLY, "--out", str(out)])
         assert (note in capsys.readouterr().out) is told
         assert (note in (out / "results.md").read_text(encoding="utf-8")) is told
 
@@ -544,8 +543,7 @@ def test_linked_pairs_are_known_by_the_name_of_either(
     shutil.copytree(pairs / "eval15", tmp_path / "files" / target)
     (tmp_path / link).symlink_to(tmp_path / "files" / target)
 
-    quickly = ["--experiment", "join", "--device", "cpu", "--checkpoints", "none"]
-    main(["evaluate", str(tmp_path / link), *quickly, "--out", str(tmp_path / "results")])
+    main(["evaluate", str(tmp_path / link), *QUICKLY, "--out", str(tmp_path / "results")])
 
     assert f"join may have been trained on {len(STEMS)} of these" in capsys.readouterr().out
 
@@ -556,8 +554,7 @@ def test_evaluations_of_two_datasets_stay_apart(
     monkeypatch.chdir(tmp_path)
     for dataset in ("first", "second"):
         shutil.copytree(pairs / "eval15", tmp_path / dataset / "eval15")
-        quickly = ["--experiment", "join", "--device", "cpu", "--checkpoints", "none"]
-        main(["evaluate", f"{dataset}/eval15", *quickly])
+        main(["evaluate", f"{dataset}/eval15", *QUICKLY])
 
     for dataset in ("first", "second"):
         report = tmp_path / "evaluation" / f"{dataset}-eval15" / "join" / "results.md"
