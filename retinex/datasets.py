@@ -94,7 +94,9 @@ def list_photos(folder: Path) -> list[Path]:
         raise DatasetError(f"there is no folder {folder}")
     photos = sorted(path for path in folder.iterdir() if not why_no_photo(Path(path.name)))
     if not photos:
-        raise DatasetError(f"no photos in {folder} (looked for {sorted(PHOTO_EXTENSIONS)})")
+        raise DatasetError(
+            f"no photos in {folder} (looked for {sorted(PHOTO_EXTENSIONS)}, not in sub-folders)"
+        )
     return photos
 
 

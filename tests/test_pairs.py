@@ -191,6 +191,13 @@ def test_lols_pairs_for_testing_are_refused(tiny_lol: Path, kind: str) -> None:
         load_pairs([tests]) if kind == "pairs" else load_pairs([], [tests / "high"])
 
 
+def test_they_are_refused_through_a_link_too(tmp_path: Path) -> None:
+    write_pairs(tmp_path / "eval15", {"7.png": noise(7)})
+    (tmp_path / "night").symlink_to(tmp_path / "eval15", target_is_directory=True)
+    with pytest.raises(DatasetError, match="for testing"):
+        load_pairs([tmp_path / "night"])
+
+
 @pytest.mark.parametrize("exists", [True, False])
 def test_empty_or_missing_folder_of_photos(tmp_path: Path, exists: bool) -> None:
     folder = tmp_path / "photos"
@@ -199,6 +206,12 @@ def test_empty_or_missing_folder_of_photos(tmp_path: Path, exists: bool) -> None
 
     with pytest.raises(DatasetError, match="photos"):
         load_pairs([], [folder])
+
+
+def test_sub_folders_of_photos_are_not_looked_into(tmp_path: Path) -> None:
+    write(tmp_path / "photos" / "holiday" / "1.png", noise(1))
+    with pytest.raises(DatasetError, match=r"no photos in .*sub-folders"):
+        load_pairs([], [tmp_path / "photos"])
 
 
 def test_photos_smaller_than_the_crop_are_named() -> None:

@@ -7,7 +7,7 @@ from conftest import scene
 
 from retinex.datasets import DatasetError, name_dataset
 from retinex.training.pairs import Pair, Variety, random_crop
-from retinex.training.scenes import find_others, split_by_scene
+from retinex.training.scenes import check_names, find_others, names_of, split_by_scene
 
 
 def shots(seed: int) -> list[Pair]:
@@ -108,3 +108,17 @@ def test_views_of_other_shapes_and_photos_alone_have_no_others() -> None:
     assert (alone.path.name, alone.low, alone.others) == ("alone", None, ())
     assert alone.high is wide
     assert found[0].others[0] is pairs[1]
+
+
+def test_photos_are_named_by_the_innermost_folder() -> None:
+    whole, part = Path("all"), Path("all/extra")
+    pairs = [Pair(folder / "high" / "1.png", scene(1), None) for folder in (whole, part)]
+
+    assert names_of(pairs, [whole, part]) == ["all/1", "extra/1"]
+
+
+def test_one_photo_in_two_folders_has_one_name() -> None:
+    """Pairs and, beside them, their normal photos to be darkened."""
+    pairs = 2 * [Pair(Path("lol/our485/high/1.png"), scene(1), None)]
+
+    check_names(pairs, [Path("lol"), Path("lol/our485/high")])

@@ -145,7 +145,7 @@ def load_pairs(paired: Sequence[Path], photos: Sequence[Path] = ()) -> list[Pair
             within a pair differ, a file can't be read, or all together are larger than the memory.
     """
     for root in (*paired, *photos):
-        if LOL_TEST_FOLDER in root.absolute().parts:
+        if LOL_TEST_FOLDER in {*root.absolute().parts, *root.resolve().parts}:
             raise DatasetError(
                 f"{root} is for testing: whoever trains on it can't be compared with others. "
                 f"Train on the {LOL_TRAINING_FOLDER} beside it"

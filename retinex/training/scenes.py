@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.sparse.csgraph import connected_components
 
 from retinex.datasets import DatasetError, name_dataset
 from retinex.photo import Pixels
@@ -32,10 +33,8 @@ def group_scenes(pairs: Sequence[Pair]) -> list[list[Pair]]:
         return []
     thumbnails = np.stack([_shrink(pair.high) for pair in pairs])
     same = thumbnails @ thumbnails.T > SAME_SCENE_CORRELATION
-    scene_of = np.arange(len(pairs))
-    for i, j in np.argwhere(np.triu(same, k=1)):
-        scene_of[scene_of == scene_of[j]] = scene_of[i]
-    return [[pairs[k] for k in np.flatnonzero(scene_of == s).tolist()] for s in np.unique(scene_of)]
+    count, scene_of = connected_components(same, directed=False)
+    return [[pairs[k] for k in np.flatnonzero(scene_of == s).tolist()] for s in range(count)]
 
 
 def find_others(pairs: Sequence[Pair]) -> list[Pair]:
@@ -112,8 +111,25 @@ def names_of(pairs: Iterable[Pair], folders: Sequence[Path]) -> list[str]:
     Args:
         folders: what the pairs were loaded from.
     """
-    names = []
+    return sorted(_name_photo(pair.path, folders) for pair in pairs)
+
+
+def check_names(pairs: Iterable[Pair], folders: Sequence[Path]) -> None:
+    """Raise `DatasetError` if `names_of` would give two photos one name.
+
+    Of a photo by such a name nobody could tell afterwards whether it was held out.
+    """
+    paths: dict[str, Path] = {}
     for path in (pair.path for pair in pairs):
-        folder = next(folder for folder in folders if folder in path.parents)
-        names.append(f"{name_dataset(folder)}/{path.stem}")
-    return sorted(names)
+        name = _name_photo(path, folders)
+        if (other := paths.setdefault(name, path)) != path:
+            raise DatasetError(
+                f"{other} and {path} would both be known as {name}, so that nobody could tell "
+                "which was held out: rename one of them, or its dataset's folder"
+            )
+
+
+def _name_photo(path: Path, folders: Sequence[Path]) -> str:
+    """Name a photo by the innermost of `folders` that holds it."""
+    folder = max(set(folders) & set(path.parents), key=lambda holder: len(holder.parts))
+    return f"{name_dataset(folder)}/{path.stem}"
