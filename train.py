@@ -74,7 +74,7 @@ from retinex.training.precision import (
     resolve_precision,
     training_device,
 )
-from retinex.training.scenes import find_others, names_of, split_by_scene
+from retinex.training.scenes import check_names, find_others, names_of, split_by_scene
 from retinex.training.schedules import build_schedule, step_schedule
 from retinex.training.scores import score
 from retinex.training.trackers import Tracker, TrackerError, start_tracker
@@ -252,6 +252,7 @@ def split_pairs(args: argparse.Namespace) -> tuple[list[Pair], list[Pair]]:
     """Load the pairs: those to train on, and those held out."""
     pairs = load_pairs(args.data, args.photos)
     check_crop(pairs, args.crop)
+    check_names(pairs, [*args.data, *args.photos])
     training, validation = split_by_scene(pairs, args.val_share, args.seed)
     if len(validation) > max(3 * args.val_share * len(pairs), 1):
         print(
@@ -360,16 +361,16 @@ def train_phase(run: Run, phase: Phase, saved: dict[str, Any] | None) -> None:
     bar = tqdm(total=epochs * steps, initial=done * steps, desc=phase, unit="batch")
     for epoch in range(done + 1, epochs + 1):
         started = time.monotonic()
-        learning_rate = optimizer.param_groups[-1]["lr"]
+        learning_rate = optimizer.param_groups[-1]["lr"]  # Enhance-Net's, where it is trained
         try:
             train_losses = train_epoch(run, phase, optimizer, bar)
+            val_losses = validate(run, phase)
         except DivergedError as error:
             raise DivergedError(
                 f"{error} in epoch {epoch} of phase {phase}; {run.state_path} is of the epoch "
                 "before, if there was one. Train anew with a lower learning rate (-dlr, -rlr) into "
                 "another --out, from a snapshot with --start if you like"
             ) from error
-        val_losses = validate(run, phase)
         step_schedule(schedule, sum(val_losses.values()))
         row: dict[str, Any] = {"phase": str(phase), "epoch": epoch, "learning_rate": learning_rate}
         row |= {f"train_{name}": value for name, value in train_losses.items()}
@@ -424,13 +425,20 @@ def train_epoch(
 
 @torch.inference_mode()
 def validate(run: Run, phase: Phase) -> dict[str, float]:
-    """Return the mean of each loss over the validation pairs; nothing if there are none."""
+    """Return the mean of each loss over the validation pairs; nothing if there are none.
+
+    Raises:
+        DivergedError: a loss isn't finite: the last step was too long.
+    """
     run.averaged.eval()
     of_batches = []
     for batch in validation_batches(run.validation, run.args.crop, run.args.batch_size):
         losses = losses_of(run, run.released, phase, batch)
         of_batches.append(({name: loss.item() for name, loss in losses.items()}, len(batch.low)))
-    return mean_losses(of_batches)
+    means = mean_losses(of_batches)
+    if not all(map(math.isfinite, means.values())):
+        raise DivergedError("a validation loss isn't finite")
+    return means
 
 
 def mean_losses(of_batches: list[tuple[dict[str, float], int]]) -> dict[str, float]:
@@ -444,7 +452,7 @@ def mean_losses(of_batches: list[tuple[dict[str, float], int]]) -> dict[str, flo
 
 
 def score_photos(run: Run) -> dict[str, float]:
-    """Score the 8-bit outputs of whole photos held out; nothing if there are none."""
+    """Score the 8-bit outputs of photos held out; nothing if there are none."""
     if not run.validation:
         return {}
     scores = score(run.released, middles(run, run.validation))

@@ -234,8 +234,7 @@ def test_switches_choose_the_experiment(arguments: list[str], experiment: str) -
         (["-t", "maybe"], ["True", "False", "maybe"]),
         (["-m", "both"], ["split", "join"]),
         (["-e", "0"], ["--n_epochs"]),
-        (["--crop", "1"], ["--crop"]),
-        (["-m", "plus", "--crop", "6"], ["--crop", "7"]),
+        (["--crop", "6"], ["--crop", "7"]),
         (["-m", "plus", "-i"], list(EXPERIMENTS)),
         (["--synthetic", "1.5"], ["--synthetic"]),
         (["--shuffled", "-1"], ["--shuffled"]),
@@ -528,6 +527,24 @@ def test_each_network_has_its_learning_rate(trained: Path, tmp_path: Path) -> No
     before, after = load_file(start), load_file(ours)
     enhance_net = [name for name in before if name.startswith("enhance.")]
     assert not any(after[name].equal(before[name]) for name in enhance_net)
+
+
+def test_what_the_last_step_broke_is_not_released(project: Path, tmp_path: Path) -> None:
+    command = *COMMANDS["retinex_plus"], *TINY, "-e", "1", "--batch_size", "16", "-dlr", "1e30"
+    with pytest.raises(SystemExit, match=r"validation loss.*epoch 1 of phase plus.*learning rate"):
+        train(project, *command, "--out", tmp_path)
+
+    assert not list((tmp_path / "retinex_plus").glob("**/*.safetensors"))
+    assert not (tmp_path / "retinex_plus" / "last.pt").exists()
+
+
+def test_photos_of_one_name_are_refused(project: Path, tmp_path: Path) -> None:
+    """Afterwards nobody could tell which of them was held out."""
+    shutil.copytree(project / "data" / "lol" / "our485", tmp_path / "a" / "train")
+    shutil.copytree(tmp_path / "a" / "train", tmp_path / "b" / "train")
+    folders = tmp_path / "a" / "train", tmp_path / "b" / "train"
+    with pytest.raises(SystemExit, match=r"known as train/\w+, .*rename"):
+        train(project, *TINY, "--data", *folders, "--out", tmp_path)
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(trained: Path, tmp_path: Path) -> None:

@@ -17,9 +17,10 @@ def score(net: Network, photos: Iterable[Crops]) -> dict[str, float]:
         net: is run where it is, in float32.
         photos: whole ones, or parts of photos; at least one.
     """
-    scores = []
+    measures = {"psnr": psnr, "psnr_gt_mean": psnr_gt_mean, "ssim": ssim}
+    scores: dict[str, list[float]] = {name: [] for name in measures}
     for photo in photos:
         (output,) = run_in_torch(net, photo.low[None], photo.thumbnail[None])[-1]
-        scores.append([measure(output, photo.high) for measure in (psnr, psnr_gt_mean, ssim)])
-    means = np.mean(scores, axis=0).tolist()
-    return dict(zip(("psnr", "psnr_gt_mean", "ssim"), means, strict=True))
+        for name, measure in measures.items():
+            scores[name].append(measure(output, photo.high))
+    return {name: float(np.mean(of_photos)) for name, of_photos in scores.items()}
