@@ -1,7 +1,7 @@
 """Average released weights of one experiment, such as those before and after training on.
 
-`python results/average_weights.py OUT.safetensors A.safetensors B.safetensors`; a file named twice
-counts twice. What training on gained is kept for the most part, and less is lost of what the
+`python results/average_weights.py --out OUT.safetensors A.safetensors B.safetensors`; a file named
+twice counts twice. What training on gained is kept for the most part, and less is lost of what the
 network could do before (Wortsman et al., "Robust Fine-Tuning of Zero-Shot Models", CVPR 2022).
 """
 
@@ -23,11 +23,11 @@ from retinex.training.checkpoints import (
 def main() -> None:
     """Write the mean of the weights, with the facts of those named last and of all runs behind."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("out", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("weights", type=Path, nargs="+")
     args = parser.parse_args()
     if len(args.weights) == 1:
-        parser.error("name OUT first, then two files or more to average")
+        parser.error("name two files or more to average")
     try:
         nets, experiments, facts = zip(*map(load_weights, args.weights), strict=True)
     except CheckpointError as error:

@@ -27,7 +27,7 @@ def test_the_mean_of_two(tmp_path: Path) -> None:
         for seed in (1, 2)
     ]
     out = tmp_path / "mean.safetensors"
-    run_program(SCRIPT, out, *files)
+    run_program(SCRIPT, "--out", out, *files)
 
     first, second, mean = map(load_file, (*files, out))
     assert all(torch.allclose(mean[name], (first[name] + second[name]) / 2) for name in first)
@@ -44,26 +44,32 @@ def test_each_run_behind_a_mean_is_told_once(tmp_path: Path) -> None:
     save_weights(second, net, of_second | {"started_from": [of_first]})
 
     for files in ([first, second], [first, out, second], [second, out]):
-        run_program(SCRIPT, out, *files)
+        run_program(SCRIPT, "--out", out, *files)
         facts = load_weights(out)[2]
         assert facts == of_second | {"averaged": len(files), "started_from": [of_first]}
 
 
 def test_one_file_is_no_mean(tmp_path: Path) -> None:
-    """The first file is the one to write: naming only what to average would cost it."""
-    first, second = (
-        write_random(tmp_path / f"{seed}.safetensors", "join_ignore_enhance", seed)
-        for seed in (1, 2)
-    )
-    before = first.read_bytes()
+    only = write_random(tmp_path / "1.safetensors", "join_ignore_enhance", 1)
     with pytest.raises(SystemExit):
-        run_program(SCRIPT, first, second)
-    assert first.read_bytes() == before
+        run_program(SCRIPT, "--out", tmp_path / "mean.safetensors", only)
+    assert not (tmp_path / "mean.safetensors").exists()
+
+
+def test_nothing_is_overwritten_if_only_what_to_average_is_named(tmp_path: Path) -> None:
+    files = [
+        write_random(tmp_path / f"{seed}.safetensors", "join_ignore_enhance", seed)
+        for seed in (1, 2, 3)
+    ]
+    before = [file.read_bytes() for file in files]
+    with pytest.raises(SystemExit):
+        run_program(SCRIPT, *files)
+    assert [file.read_bytes() for file in files] == before
 
 
 def test_other_networks_are_refused(tmp_path: Path) -> None:
     resize = write_random(tmp_path / "a.safetensors", "split_resize", 1)
     transposed = write_random(tmp_path / "b.safetensors", "split_transposed", 1)
     with pytest.raises(SystemExit):
-        run_program(SCRIPT, tmp_path / "mean.safetensors", resize, transposed)
+        run_program(SCRIPT, "--out", tmp_path / "mean.safetensors", resize, transposed)
     assert not (tmp_path / "mean.safetensors").exists()
