@@ -112,10 +112,10 @@ def why_no_photo(file: Path) -> str:
 def open_photo(source: PhotoSource, max_pixels: int | None = None) -> Photo:
     """Read a photo of any mode: gray, palette, transparent, CMYK, 8 or 16 bits a channel.
 
-    EXIF orientation is applied. 16-bit values are scaled to 8 bits; floating-point pixels are
-    taken as [0, 1]. CMYK is converted to sRGB by its colour profile if it has one; other profiles
-    are kept, the values untouched. Of an animation the first frame is taken. Arrays are (h, w),
-    (h, w, 1), (h, w, 3) or (h, w, 4) RGB(A).
+    EXIF orientation is applied. 16-bit values are scaled to 8 bits (in colour files cut to the
+    upper ones, as Pillow does); floating-point pixels are taken as [0, 1]. CMYK is converted to
+    sRGB by its colour profile if it has one; other profiles are kept, the values untouched. Of an
+    animation the first frame is taken. Arrays are (h, w), (h, w, 1), (h, w, 3) or (h, w, 4) RGB(A).
 
     Raises:
         PhotoError: not a readable picture, a camera's raw file, or more than `max_pixels` pixels.

@@ -131,6 +131,13 @@ def test_a_damaged_file_is_named(tmp_path: Path, damaged: str) -> None:
         load_weights(path)
 
 
+def test_a_state_or_a_folder_are_no_weights(tmp_path: Path) -> None:
+    (tmp_path / "last.pt").write_bytes(b"a state to resume from")
+    for path in (tmp_path, tmp_path / "last.pt"):
+        with pytest.raises(CheckpointError, match=rf"{path.name} is no \.safetensors file"):
+            load_weights(path)
+
+
 def test_decom_net_is_taken_out_of_a_whole_network(tmp_path: Path) -> None:
     path, net = saved_net(tmp_path)
     decom = DecomNet()

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from retinex.experiments import EXPERIMENTS, Mode, Upsampling, find_experiment
-from retinex.training.losses import PAPERS_CODE, SEPARATE, SSIM_WINDOW, DecomWeights
+from retinex.metrics import SSIM_WINDOW
+from retinex.training.losses import PAPERS_CODE, SEPARATE, DecomWeights
 from retinex.training.pairs import Variety
 from retinex.training.precision import Precision
 from retinex.training.schedules import Schedule
 from retinex.training.trackers import TrackerName
 
-SMALLEST_CROP = 2
 LEARNING_RATE = 0.001
 LARGEST_SEED = 2**63 - 1
 """PyTorch takes no larger one."""
@@ -26,8 +26,8 @@ where the datasets come from:
     https://daooshee.github.io/BMVC2018website/
     Unpack LOLdataset.zip so that data/lol/our485/low and data/lol/our485/high exist.
   Pairs of your own: --data FOLDER with FOLDER/low and FOLDER/high, equal names, any sizes;
-    of 16-bit photos the upper 8 bits are taken.
-  No pairs at all: --photos FOLDER of normal photos, which are darkened at random
+    16-bit photos become 8-bit.
+  No pairs at all: --photos FOLDER, normal photos directly in it, which are darkened at random
     (retinex/training/low_light.py describes how).
 """
 
@@ -195,10 +195,8 @@ def check_arguments(args: argparse.Namespace) -> None:
             raise ValueError(f"--{name} must be at least 0")
     if args.seed > LARGEST_SEED:
         raise ValueError(f"--seed must be at most {LARGEST_SEED}")
-    if args.mode is Mode.PLUS and args.crop < SSIM_WINDOW:
+    if args.crop < SSIM_WINDOW:
         raise ValueError(f"--crop must be at least {SSIM_WINDOW}: SSIM needs a window")
-    if args.crop < SMALLEST_CROP:
-        raise ValueError(f"--crop must be at least {SMALLEST_CROP}: smoothness needs neighbours")
     if not 0 <= args.average < 1:
         raise ValueError("--average is a decay: from 0 to less than 1")
     if args.val_share == 0 and args.scheduler is Schedule.PLATEAU:

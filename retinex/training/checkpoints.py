@@ -161,8 +161,13 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], str]:
     """Read weights and the name of the experiment they were trained as, "" if there is none.
 
     Raises:
-        CheckpointError: the file is missing or damaged.
+        CheckpointError: the file is missing, of another kind or damaged.
     """
+    if path.exists() and path.suffix != ".safetensors":
+        raise CheckpointError(
+            f"{path} is no .safetensors file: name the one that training wrote into the run's "
+            "folder, or one of its snapshots"
+        )
     if not path.is_file():
         raise CheckpointError(f"there is no {path}; train it first with train.py")
     try:

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional
 
+from retinex.metrics import SSIM_WINDOW
 from retinex.photo import LUMA
 from retinex.training.networks import Decomposition, RetinexStages
 
 ENHANCE_SMOOTHNESS_WEIGHT = 3.0
 """Weight of the smoothness of Î in the paper's code (lowlight_enhance)."""
 STRUCTURE_AWARENESS = 10.0
-"""λ_g in the paper's equation 4: how strongly edges of R allow edges of I."""
+"""λ_g in the paper: how strongly edges of R allow edges of I."""
 PLUS_SSIM_WEIGHT = 1.5
 PLUS_CORRECTED_WEIGHT = 0.5
 """Weight of the error that is left when the reference has told the exposure."""
@@ -25,9 +26,8 @@ DARKEST_OUTPUT = 0.02
 PLUS_STAGE_WEIGHT = 0.1
 """Weight of R · I ≈ S, and of both illuminations' likeness to the brightest colour channel."""
 PLUS_SMOOTHNESS_WEIGHT = 0.05
-SSIM_WINDOW, SSIM_STEP = 7, 4
-"""Side of SSIM's square windows and their distance, in pixels: all of them would cost much of
-PlusNet's training time."""
+SSIM_STEP = 4
+"""Distance of SSIM's windows, in pixels: all of them would cost much of PlusNet's training time."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class DecomWeights:
     The paper's text has 0.001 for λ_ir.
 
     Attributes:
-        mutual: of mutual reconstruction, λ_ij for i ≠ j in equation 2.
-        invariable: of equal reflectances, λ_ir of equation 1.
-        smoothness: of illuminations, λ_is of equation 1.
+        mutual: of mutual reconstruction, the paper's λ_ij for i ≠ j.
+        invariable: of equal reflectances, the paper's λ_ir.
+        smoothness: of illuminations, the paper's λ_is.
     """
 
     mutual: float = 0.001
@@ -81,7 +81,7 @@ def structure_weight(gradient: Tensor) -> Tensor:
 
 
 def smoothness_loss(illumination: Tensor, reflectance: Tensor) -> Tensor:
-    """Structure-aware smoothness L_is(I, R) = ‖∇I · exp(−λ_g ∇R)‖₁, summed over x and y (eq. 4).
+    """Structure-aware smoothness L_is(I, R) = ‖∇I · exp(−λ_g ∇R)‖₁, summed over x and y.
 
     Needs a height and a width of at least 2.
     """
@@ -92,7 +92,7 @@ def smoothness_loss(illumination: Tensor, reflectance: Tensor) -> Tensor:
 
 
 def reconstruction_loss(decomposition: Decomposition, photo: Tensor) -> Tensor:
-    """‖R · I − S‖₁: one term of L_recon (eq. 2)."""
+    """‖R · I − S‖₁: one term of L_recon."""
     return functional.l1_loss(decomposition.reflectance * decomposition.illumination, photo)
 
 
@@ -103,7 +103,7 @@ def decom_loss(
     photo_high: Tensor,
     weights: DecomWeights = PAPERS_CODE,
 ) -> Tensor:
-    """L_decom = L_recon + λ_ir · L_ir + λ_is · L_is (eq. 1).
+    """L_decom = L_recon + λ_ir · L_ir + λ_is · L_is, the loss that the paper trains Decom-Net with.
 
     L_recon holds both photos' own reconstructions and, weighted by λ_ij, the mutual ones
     R_low · I_high ≈ S_high and R_high · I_low ≈ S_low; L_ir = ‖R_low − R_high‖₁.
@@ -125,7 +125,7 @@ def decom_loss(
 
 
 def enhance_loss(reflectance: Tensor, enhanced_illumination: Tensor, photo_high: Tensor) -> Tensor:
-    """L_enhance = ‖R_low · Î − S_high‖₁ + 3 · L_is(Î, R_low) (section 3.2)."""
+    """L_enhance = ‖R_low · Î − S_high‖₁ + 3 · L_is(Î, R_low)."""
     reconstruction = functional.l1_loss(reflectance * enhanced_illumination, photo_high)
     smoothness = smoothness_loss(enhanced_illumination, reflectance)
     return reconstruction + ENHANCE_SMOOTHNESS_WEIGHT * smoothness

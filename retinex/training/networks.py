@@ -125,7 +125,7 @@ def repeat_pixels(features: Tensor, scale: int) -> Tensor:
 
 
 class ResizeUp(nn.Module):
-    """Doubles the size by nearest-neighbour resize and a 3×3 convolution (paper, section 3.2)."""
+    """Doubles the size by nearest-neighbour resize and a 3×3 convolution, as in the paper."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -161,7 +161,7 @@ def upsampling_block(upsampling: Upsampling) -> nn.Module:
 
 
 class EnhanceNet(nn.Module):
-    """Brightens the illumination: encoder-decoder with multi-scale concatenation (section 3.2)."""
+    """Brightens the illumination: encoder-decoder with multi-scale concatenation."""
 
     def __init__(self, upsampling: Upsampling) -> None:
         super().__init__()
