@@ -182,7 +182,14 @@ def _why_left_alone(file: Path, name: Path) -> str:
 
 def _is_file_to_write(out: Path, inputs: Sequence[Path], file_format: Format) -> bool:
     pictures = PHOTO_EXTENSIONS | Image.registered_extensions().keys()
-    if out.suffix.lower() not in pictures or out.is_dir():
+    if out.is_dir():
+        return False
+    if out.suffix.lower() not in pictures:
+        if out.suffix and len(inputs) == 1 and inputs[0].is_file():
+            raise BatchError(
+                f"{out} doesn't end as a photo does, such as in .jpg; if it is to be a folder, "
+                "make that first"
+            )
         return False
     if len(inputs) > 1 or inputs[0].is_dir():
         raise BatchError(f"{out} is named like one photo; for several, let --out name a folder")

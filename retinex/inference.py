@@ -20,7 +20,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import (
 from retinex.device import OPENING, Device, DeviceError, open_model
 from retinex.experiments import DEFAULT_EXPERIMENT, EXPERIMENTS
 from retinex.onnx_network import check_not_black
-from retinex.photo import Photo, PhotoSource, Pixels, open_photo
+from retinex.photo import Photo, PhotoSource, Pixels, is_gray, open_photo, remove_colour
 from retinex.stages import COMPUTED_STAGES, Stage
 from retinex.tiles import split_into_tiles
 
@@ -107,7 +107,8 @@ class Enhancer:
     def enhance(self, photo: PhotoSource | Photo, progress: Progress | None = None) -> Enhancement:
         """Compute all stages of `photo` at its full size.
 
-        Large photos are computed in tiles; the result is that of one pass, within rounding.
+        Large photos are computed in tiles; the result is that of one pass, within rounding. Where
+        the photo is gray all stages are, though the networks would tint it.
 
         Raises:
             PhotoError: `photo` can't be read.
@@ -177,6 +178,10 @@ class CombinedEnhancer:
         opened = photo if isinstance(photo, Photo) else open_photo(photo)
         started = time.perf_counter()
         images = self._compute_images(opened.rgb, progress)
+        if is_gray(opened.rgb):
+            for image in images.values():
+                if image.ndim == 3:
+                    remove_colour(image)
         seconds = (time.perf_counter() - started) / len(self.experiments)
         ran = self._opened
         return [

@@ -309,6 +309,16 @@ def _to_eight_bit(pixels: NDArray[np.generic], white: float = SIXTEEN_BIT_WHITE)
     return eight_bit
 
 
+def is_gray(rgb: Pixels) -> bool:
+    """Tell whether the channels of a picture, (h, w, 3), are equal everywhere."""
+    return all(bool((rgb[rows] == rgb[rows, :, :1]).all()) for rows in split_rows(len(rgb)))
+
+
+def remove_colour(rgb: Pixels) -> None:
+    """Set the channels of a picture, (h, w, 3), to its luma (`LUMA`), in place."""
+    rgb[:] = np.asarray(Image.fromarray(rgb).convert("L"))[:, :, None]
+
+
 def split_rows(height: int) -> Iterator[slice]:
     """Split the rows of a photo into blocks of `BLOCK_ROWS`."""
     for top in range(0, height, BLOCK_ROWS):

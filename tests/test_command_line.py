@@ -165,6 +165,13 @@ def test_a_folder_may_be_named_like_a_photo(tmp_path: Path) -> None:
     assert files(tmp_path / "bright.jpg") == {"a.png"}
 
 
+def test_a_mistyped_ending_is_no_folder(tmp_path: Path) -> None:
+    photo = write(tmp_path / "a.png")
+    with pytest.raises(SystemExit, match=r"bright\.jgp"):
+        enhance(photo, "--out", tmp_path / "bright.jgp")
+    assert files(tmp_path) == {"a.png"}
+
+
 def test_both_names_of_jpeg(tmp_path: Path) -> None:
     for extension in ("jpg", "jpeg"):
         photo, out = write(tmp_path / "a.png"), tmp_path / extension

@@ -172,6 +172,15 @@ def test_dark_photo_gets_clearly_brighter(experiment: str) -> None:
 
 
 @every_experiment
+def test_a_gray_photo_stays_gray(experiment: str) -> None:
+    gray = make_dark(96, 128).mean(axis=2).astype(np.uint8)
+    for stage, image in load(experiment).enhance(gray).stages.items():
+        if stage.channels == 3:
+            assert not (image - image[:, :, :1]).any(), stage
+            assert image.std() > 1
+
+
+@every_experiment
 def test_output_is_reflectance_times_enhanced_illumination(experiment: str) -> None:
     stages = load(experiment).enhance(make_dark(96, 128)).stages
     illumination = stages[Stage.ENHANCED_ILLUMINATION].astype(float)[:, :, None]
