@@ -106,7 +106,7 @@ def plan_batch(
                 left_alone[kind] += 1
                 continue
             extension = choose_extension(file, file_format)
-            target = out if out_is_file else (out / name).with_suffix(extension)
+            target = out if out_is_file else out / name.with_name(_stem(name) + extension)
             job = Job(file, target, _stage_paths(target) if stages else {})
             # A file named twice is one job.
             jobs.setdefault((file.resolve(), target), job)
@@ -172,6 +172,15 @@ def _list_files(root: Path, out: Path) -> Iterable[Path]:
     ]
 
 
+def _stem(name: Path) -> str:
+    """Return a file's name without the extension of a picture; other dots are the name's own."""
+    return name.stem if name.suffix.lower() in _picture_extensions() else name.name
+
+
+def _picture_extensions() -> set[str]:
+    return PHOTO_EXTENSIONS | Image.registered_extensions().keys()
+
+
 def _why_left_alone(file: Path, name: Path) -> str:
     if os.path.isfile(file):
         return why_no_photo(name)
@@ -181,11 +190,10 @@ def _why_left_alone(file: Path, name: Path) -> str:
 
 
 def _is_file_to_write(out: Path, inputs: Sequence[Path], file_format: Format) -> bool:
-    pictures = PHOTO_EXTENSIONS | Image.registered_extensions().keys()
     if out.is_dir():
         return False
-    if out.suffix.lower() not in pictures:
-        if out.suffix and len(inputs) == 1 and inputs[0].is_file():
+    if out.suffix.lower() not in _picture_extensions():
+        if out.suffix[1:].isalpha() and len(inputs) == 1 and inputs[0].is_file():
             raise BatchError(
                 f"{out} doesn't end as a photo does, such as in .jpg; if it is to be a folder, "
                 "make that first"

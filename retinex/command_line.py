@@ -46,9 +46,10 @@ runs.
 """
 ENHANCE_HELP = """\
 Brighten photos. Sub-folders and names are kept, and so are EXIF, XMP, colour profile and
-transparency (JPEG has none). Originals are never overwritten, links to folders not followed. Photos
-whose output exists are skipped: after an interruption run the same command again. With other
-settings choose another --out, or add --overwrite, which begins with the first photo each time.
+transparency (JPEG has none). The photos given are never overwritten, links to folders not followed.
+Photos whose output exists are skipped: after an interruption run the same command again. With other
+settings choose another --out, or add --overwrite, which begins with the first photo each time, and
+replaces whatever has an output's name: let --out be a folder of its own.
 """
 
 
@@ -115,7 +116,7 @@ def choose_evaluation_folder(
     released = models.resolve() == MODELS_FOLDER.resolve()
     folder = (EVALUATION_FOLDER if released else models / EVALUATION_FOLDER) / name_pairs(pairs)
     if experiments:
-        folder /= "-".join(experiments)
+        folder /= "-".join(name for name in EXPERIMENTS if name in experiments)
     return folder / f"denoised_{denoise:g}" if denoise else folder
 
 
@@ -317,7 +318,9 @@ def _add_enhance(commands: Commands) -> None:
         help="write reflectance and illuminations, too, as <name>-<stage>",
     )
     parser.add_argument(
-        "--overwrite", action="store_true", help="make outputs that exist anew; never originals"
+        "--overwrite",
+        action="store_true",
+        help="replace files that have outputs' names, but none of the photos given",
     )
     parser.add_argument(
         "--shard",

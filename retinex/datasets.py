@@ -6,9 +6,11 @@ may differ. LOL has two such folders, `our485` to train on and `eval15` to test 
 
 import os
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from PIL import Image
 
 from retinex.photo import PHOTO_EXTENSIONS, PhotoError, Pixels, open_photo, why_no_photo
 
@@ -125,6 +127,31 @@ def read_pair(low_path: Path, high_path: Path) -> tuple[Pixels, Pixels]:
             f"{high_path} is {high.shape[1]}×{high.shape[0]}"
         )
     return low, high
+
+
+def read_size(photo: Path) -> tuple[int, int] | None:
+    """Read width and height from a photo's header, before any turn; None if it can't be read."""
+    try:
+        with Image.open(photo) as header:
+            return header.size
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return None  # reading it whole will say what is wrong
+
+
+def check_sizes(pairs: Sequence[tuple[Path, Path]]) -> None:
+    """Raise `DatasetError` that names all pairs whose photos differ in size by their headers.
+
+    Swapped sides pass: whether one of the photos is to be turned, reading it will tell.
+    """
+    unequal = []
+    for low, high in pairs:
+        low_size, high_size = read_size(low), read_size(high)
+        if low_size and high_size and sorted(low_size) != sorted(high_size):
+            unequal.append(str(low))
+    if unequal:
+        raise DatasetError(
+            f"these differ in size from the photos of their name: {shorten(unequal)}"
+        )
 
 
 def shorten(names: list[str], shown: int = 10) -> str:

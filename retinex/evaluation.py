@@ -15,7 +15,14 @@ from PIL import Image
 
 from retinex.adjustments import Adjustments, adjust
 from retinex.contact_sheet import draw_contact_sheet
-from retinex.datasets import LOL_TEST_FOLDER, DatasetError, may_have_seen, name_dataset, read_pair
+from retinex.datasets import (
+    LOL_TEST_FOLDER,
+    DatasetError,
+    check_sizes,
+    may_have_seen,
+    name_dataset,
+    read_pair,
+)
 from retinex.experiments import EXPERIMENTS
 from retinex.inference import Enhancement, Enhancer, ModelError
 from retinex.metrics import SSIM_WINDOW, WHITE, measure_flat_noise, psnr, psnr_gt_mean, ssim
@@ -163,8 +170,10 @@ def evaluate(
         adjustments: what is made of the outputs before they are scored.
 
     Raises:
-        DatasetError: a pair can't be read, or is smaller than SSIM's window.
+        DatasetError: a pair can't be read, is smaller than SSIM's window, or its photos differ in
+            size, which is found before any network runs.
     """
+    check_sizes(pairs)
     for low_path, high_path in pairs:
         low, high = read_pair(low_path, high_path)
         if min(low.shape[:2]) < SSIM_WINDOW:

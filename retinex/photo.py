@@ -46,7 +46,8 @@ with suppress(ImportError):
     PHOTO_FORMATS.append("HEIF")
 
 Pixels = NDArray[np.uint8]
-"""An image in memory: (height, width, 3) RGB or (height, width) gray, uint8."""
+"""An image in memory: (height, width, 3) RGB or (height, width) gray, uint8; where networks take
+and give it, (1, height, width, channels)."""
 
 Bytes = bytes | bytearray | memoryview
 PhotoSource = str | Path | Bytes | IO[bytes] | Image.Image | Pixels | NDArray[np.uint16]
@@ -146,14 +147,14 @@ def open_photo(source: PhotoSource, max_pixels: int | None = None) -> Photo:
 def save_photo(rgb: Pixels, path: str | Path, original: Photo) -> None:
     """Write a picture with the EXIF and XMP data, colour profile and transparency of `original`.
 
-    The format is that of `path`'s extension, the picture (h, w, 3) RGB or (h, w) gray, uint8.
-    EXIF, XMP and the colour profile are kept; so is transparency, where the format has it. JPEG
-    takes 64 KB of EXIF and as much of XMP: where there is more, EXIF goes without the camera
-    maker's notes, or not at all, XMP not at all. JPEG and WebP are written at quality 95, JPEG with
-    full colour resolution. A file or link that is there is replaced.
+    The format is that of `path`'s extension, the picture (h, w, 3) RGB or (h, w) gray, uint8. JPEG,
+    PNG, TIFF, WebP, AVIF and HEIC keep EXIF, XMP and the colour profile; so is transparency kept,
+    where the format has it. JPEG takes 64 KB of EXIF and as much of XMP: where there is more, EXIF
+    goes without the camera maker's notes, or not at all, XMP not at all. JPEG and WebP are written
+    at quality 95, JPEG with full colour resolution. A file or link that is there is replaced.
 
     Raises:
-        ValueError: Pillow writes no format of this extension.
+        ValueError: the extension is of no format for photos, or Pillow doesn't write it.
         PhotoError: the picture is larger than files of the format can be.
         OSError: the file can't be written; what was there stays.
     """
@@ -177,11 +178,11 @@ def choose_format(path: Path, width: int, height: int) -> str:
     """Return Pillow's name of the format that a picture of this size is written to `path` in.
 
     Raises:
-        ValueError: Pillow writes no format of this extension.
+        ValueError: the extension is of no format for photos, or Pillow doesn't write it.
         PhotoError: the picture is larger than files of the format can be.
     """
     file_format = Image.registered_extensions().get(path.suffix.lower(), "")
-    if file_format not in Image.SAVE:
+    if file_format not in PHOTO_FORMATS or file_format not in Image.SAVE:
         raise ValueError(f"{path}: {path.suffix!r} is no format to write; try .jpg or .png")
     limit = LONGEST_SIDES.get(file_format, math.inf)
     if max(width, height) > limit:
@@ -304,7 +305,7 @@ def _to_eight_bit(pixels: NDArray[np.generic], white: float = SIXTEEN_BIT_WHITE)
         white = 1.0
     eight_bit = np.empty(pixels.shape, np.uint8)
     for rows in split_rows(len(pixels)):
-        in_floats = pixels[rows].astype(np.float64)
+        in_floats = np.nan_to_num(pixels[rows].astype(np.float64), posinf=white)
         eight_bit[rows] = np.rint(in_floats.clip(0, white) * (255.0 / white))
     return eight_bit
 

@@ -172,6 +172,16 @@ def test_a_mistyped_ending_is_no_folder(tmp_path: Path) -> None:
     assert files(tmp_path) == {"a.png"}
 
 
+def test_dots_in_names_are_kept(tmp_path: Path) -> None:
+    names = ["Photo 12.05.2023", "v1.2", "v1.3"]
+    for name in names:
+        write(tmp_path / "a.png").rename(tmp_path / name)
+
+    assert enhance(*(tmp_path / name for name in names), "--out", tmp_path / "bright") == 0
+
+    assert files(tmp_path / "bright") == {f"{name}.png" for name in names}
+
+
 def test_both_names_of_jpeg(tmp_path: Path) -> None:
     for extension in ("jpg", "jpeg"):
         photo, out = write(tmp_path / "a.png"), tmp_path / extension

@@ -11,15 +11,16 @@ import numpy as np
 import pytest
 import torch
 from conftest import lively_net
-from PIL import Image
+from PIL import ExifTags, Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from retinex import Adjustments, Enhancer, adjust, open_photo
-from retinex.command_line import main
+from retinex.command_line import choose_evaluation_folder, main
 from retinex.contact_sheet import CELL_WIDTH, GAP
 from retinex.evaluation import ImageScores, mean_values
 from retinex.evaluation_report import mean_table, write_csv
 from retinex.experiments import EXPERIMENTS
+from retinex.inference import MODELS_FOLDER
 from retinex.metrics import psnr, psnr_gt_mean, ssim
 from retinex.photo import Pixels
 from retinex.training.checkpoints import save_weights
@@ -386,6 +387,33 @@ def test_scores_before_a_broken_pair_are_kept(pairs: Path, tmp_path: Path) -> No
     assert heading == f"# Evaluation on {len(STEMS)} of {len(STEMS) + 1} pairs of pairs"
 
 
+def test_unequal_sizes_are_found_before_anything_runs(
+    pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All of them at once, but for photos that lie on their side."""
+    shutil.copytree(pairs / "eval15", tmp_path / "pairs")
+    with Image.open(tmp_path / "pairs" / "low" / "cat.png") as photo:
+        turned = photo.rotate(90, expand=True)
+        exif = photo.getexif()
+    exif[ExifTags.Base.Orientation] = 6
+    turned.save(tmp_path / "pairs" / "low" / "cat.png", exif=exif)
+    for stem in ("y", "z"):
+        Image.new("RGB", (20, 31)).save(tmp_path / "pairs" / "low" / f"{stem}.png")
+        Image.new("RGB", (30, 20)).save(tmp_path / "pairs" / "high" / f"{stem}.png")
+
+    message = one_line_error(["evaluate", tmp_path / "pairs", "--device", "cpu"], capsys)
+
+    assert "y.png" in message
+    assert "z.png" in message
+    assert "cat.png" not in message
+
+
+def test_folders_are_named_in_the_order_of_the_experiments(pairs: Path) -> None:
+    models, twice = MODELS_FOLDER, ["join", "split_resize", "join"]
+    folder = choose_evaluation_folder(pairs, models, twice, denoise=0)
+    assert folder.name == "split_resize-join"
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="file names there may be any bytes")
 def test_any_name_gets_its_row(pairs: Path, tmp_path: Path) -> None:
     stem = os.fsdecode(b"caf\xe9|1")
@@ -472,7 +500,7 @@ def test_evaluation_works_without_pytorch(pairs: Path, tmp_path: Path, checkpoin
     code = f"""
 import sys
 {block}
-from retinex.command_line import main
+from retinex.command_line import choose_evaluation_folder, main
 assert main({arguments!r}) == 0
 assert "torch" not in sys.modules
 """

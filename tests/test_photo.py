@@ -543,6 +543,23 @@ def test_float_tiff_is_scaled() -> None:
     assert np.array_equal(photo.rgb[:, :, 1].ravel(), np.arange(256))
 
 
+@pytest.mark.filterwarnings("error")
+def test_what_is_no_number_in_a_float_tiff_is_black() -> None:
+    strange = np.array([[np.nan, -np.inf, np.inf, 0.6]], np.float32)
+    photo = open_photo(to_bytes(Image.fromarray(strange), "TIFF"))
+    assert photo.rgb[0, :, 0].tolist() == [0, 0, 255, 153]
+
+
+@pytest.mark.parametrize("extension", ["ico", "pdf", "dds", "xyz"])
+def test_formats_that_are_not_for_photos_are_refused(
+    tmp_path: Path, rgb: Pixels, extension: str
+) -> None:
+    """An icon would be made smaller; what is read in none of them can't be for photos."""
+    with pytest.raises(ValueError, match=r"no format to write.*\.jpg"):
+        save_photo(rgb, tmp_path / f"a.{extension}", Photo(rgb))
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("kind", ["jpg", "png", "tif", "webp"])
 def test_colour_profile_is_kept(tmp_path: Path, rgb: Pixels, kind: str) -> None:
     path, saved = tmp_path / f"a.{kind}", tmp_path / f"saved.{kind}"

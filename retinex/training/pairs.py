@@ -18,7 +18,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from retinex.datasets import (
@@ -29,6 +28,7 @@ from retinex.datasets import (
     match_stems,
     read_pair,
     read_photo,
+    read_size,
     shorten,
 )
 from retinex.machine import usable_memory
@@ -163,20 +163,13 @@ def load_pairs(paired: Sequence[Path], photos: Sequence[Path] = ()) -> list[Pair
 def check_memory(photos: Iterable[Path]) -> None:
     """Raise `DatasetError` if decoded photos are larger than this machine's memory."""
     memory = usable_memory()
-    needed = sum(map(_decoded_bytes, photos))
+    sizes = (read_size(photo) or (0, 0) for photo in photos)
+    needed = sum(3 * width * height for width, height in sizes)
     if memory is not None and needed > memory:
         raise DatasetError(
             f"the photos take {needed / 1e9:.3g} GB once decoded, and there are only "
             f"{memory / 1e9:.3g} GB of memory: make them smaller or train on fewer of them"
         )
-
-
-def _decoded_bytes(photo: Path) -> int:
-    try:
-        with Image.open(photo) as header:
-            return 3 * header.width * header.height
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        return 0  # reading it will say what is wrong
 
 
 def _read_pair(files: tuple[Path | None, Path]) -> Pair:
