@@ -112,13 +112,29 @@
         if (target.matches("#photo img, #reference img") && target.src !== NO_PREVIEW) target.src = NO_PREVIEW;
     }
 
+    // On a phone what is chosen lies above its result: go there.
+    const isNarrow = matchMedia("(max-width: 640px)");
+    let chosen = "";
+
+    function goToResult(photo) {
+        const source = photo.querySelector("img")?.src ?? "";
+        if (source === chosen) return;
+        chosen = source;
+        if (chosen && isNarrow.matches) document.querySelector("#look").scrollIntoView();
+    }
+
     document.addEventListener("error", replaceUnshown, true);
     const slider = document.querySelector("#before-after");
     const tellAgain = () => slider.querySelectorAll("[data-testid=slider]").forEach(tellPosition);
     slider.addEventListener("load", tellAgain, true); // how wide the picture is
     letPageScroll(slider);
     keepFocus(document.querySelector("#stages"));
-    const changes = { "#before-after": prepare, "#examples": nameExamples, "#stages": nameThumbnails };
+    const changes = {
+        "#before-after": prepare,
+        "#photo": goToResult,
+        "#examples": nameExamples,
+        "#stages": nameThumbnails,
+    };
     for (const [name, change] of Object.entries(changes)) {
         const part = document.querySelector(name);
         new MutationObserver(() => change(part)).observe(part, { childList: true, subtree: true });

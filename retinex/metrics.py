@@ -18,16 +18,20 @@ FLAT_DEVIATION = 2.0
 """Standard deviation, in steps of 255, of a plain area of a photo in normal light."""
 
 
-def psnr(output: NDArray[np.uint8] | NDArray[np.float64], reference: Pixels) -> float:
+def psnr(output: Pixels, reference: Pixels) -> float:
     """10 · log₁₀(255² / MSE) in dB, the MSE over all pixels and channels; inf if they are equal.
 
-    Both (h, w, 3); values of `output`, which needn't be integers, in 0…255.
+    Both (h, w, 3).
     """
-    # OpenCV doesn't turn whole photos of 8 bits into floats.
-    squared_error = cv2.norm(output, reference.astype(output.dtype, copy=False), cv2.NORM_L2SQR)
+    # OpenCV doesn't turn whole photos into floats.
+    return _decibels(cv2.norm(output, reference, cv2.NORM_L2SQR), reference.size)
+
+
+def _decibels(squared_error: float, values: int) -> float:
+    """Return the PSNR of so many values with this sum of squared errors."""
     if squared_error == 0:
         return math.inf
-    return 10 * math.log10(WHITE**2 * reference.size / squared_error)
+    return 10 * math.log10(WHITE**2 * values / squared_error)
 
 
 def ssim(output: Pixels, reference: Pixels) -> float:
@@ -60,7 +64,11 @@ def psnr_gt_mean(output: Pixels, reference: Pixels) -> float:
     """
     brightness = _mean_gray(output)
     scale = _mean_gray(reference) / brightness if brightness else 1.0
-    return psnr((output * scale).clip(0, WHITE), reference)
+    squared_error = 0.0
+    for rows in split_rows(len(output)):  # of a whole photo floats would take gigabytes
+        scaled = (output[rows] * scale).clip(0, WHITE)
+        squared_error += cv2.norm(scaled, reference[rows].astype(np.float64), cv2.NORM_L2SQR)
+    return _decibels(squared_error, reference.size)
 
 
 def _mean_gray(rgb: Pixels) -> float:

@@ -66,7 +66,7 @@ from retinex.demo.settings import Settings, parse_arguments
 from retinex.demo.statistics import HISTOGRAM_BINS, measure
 from retinex.experiments import DEFAULT_EXPERIMENT, GROUPS
 from retinex.inference import MODELS_FOLDER, CombinedEnhancer
-from retinex.metrics import psnr, ssim
+from retinex.metrics import psnr, psnr_gt_mean, ssim
 from retinex.stages import COMPUTED_STAGES
 
 ROOT = Path(__file__).parent.parent
@@ -424,7 +424,8 @@ def test_reference_scores_every_output(finished: Page, dark_photo: Path, tmp_pat
     for name in EXPERIMENTS:
         output = enhance_all(dark_photo)[name].output
         scores = (
-            f"PSNR {psnr(output, reference):.2f} dB · SSIM {ssim(output, reference):.3f} · "
+            f"PSNR {psnr(output, reference):.2f} dB, {psnr_gt_mean(output, reference):.2f} dB once "
+            f"brightness is matched · SSIM {ssim(output, reference):.3f} · "
             "compared with reference.png"
         )
         expect(finished.locator(f"#facts-{name}")).to_contain_text(scores)
@@ -527,6 +528,9 @@ def test_stop_ends_a_run_and_keeps_what_is_done(page: Page, large_photo: Path) -
 def test_the_whole_way_on_a_phone(page: Page, dark_photo: Path, tmp_path: Path) -> None:
     """Upload, before/after slider, a control, the tabs, a download and an error."""
     check_that_nothing_jumps(page, dark_photo)
+    result = page.locator("#before-after").bounding_box()
+    assert result is not None
+    assert 0 <= result["y"] < SIZES["phone"][1] / 4, "what was chosen hides its result"
 
     handle = page.get_by_role("slider", name="Border between before and after")
     handle.scroll_into_view_if_needed()
@@ -565,6 +569,7 @@ def test_the_whole_way_on_a_phone(page: Page, dark_photo: Path, tmp_path: Path) 
     message = page.locator("#status", has_text="This file can't be read as a photo")
     expect(message).to_be_visible()
     expect(page.locator(".toast-body")).to_have_count(1)
+    expect(page.locator("#status .error")).to_be_hidden()  # would lie over the message
     width = message.evaluate("part => part.getBoundingClientRect().right")
     assert width <= SIZES["phone"][0]
 
@@ -1292,6 +1297,7 @@ def test_compare_scores_by_a_reference(server: str, dark_photo: Path, tmp_path: 
         output = np.asarray(Image.open(file))
         np.testing.assert_array_equal(output, enhance_all(dark_photo)[name].output)
         assert details[name]["psnr"] == pytest.approx(psnr(output, reference))
+        assert details[name]["psnr_gt_mean"] == pytest.approx(psnr_gt_mean(output, reference))
         assert details[name]["ssim"] == pytest.approx(ssim(output, reference))
 
 

@@ -32,6 +32,8 @@ def describe_results(results: Results, settings: Settings) -> str:
     """Say how large the photo is, how long its experiments took and what they ran on."""
     height, width = results.photo.rgb.shape[:2]
     done = list(results.done.values())
+    if results.stopped and not done:
+        return f"Stopped: {width}×{height} pixels. To run it after all, choose the photo again."
     seconds = sum(enhancement.seconds for enhancement in done)
     count = f"{len(done)} of {len(EXPERIMENTS)} experiments"
     return (
@@ -56,7 +58,8 @@ def describe_output(before: Statistics, output: Measured) -> str:
         f"<b>noise</b> {before.noise:.1f} → {after.noise:.1f} of 255",
     ]
     if "psnr" in output.scores:
-        numbers.append(f"<b>PSNR</b> {output.scores['psnr']:.2f} dB")
+        matched = f"{output.scores['psnr_gt_mean']:.2f} dB once brightness is matched"
+        numbers.append(f"<b>PSNR</b> {output.scores['psnr']:.2f} dB, {matched}")
     if "ssim" in output.scores:
         numbers.append(f"<b>SSIM</b> {output.scores['ssim']:.3f}")
     if output.scores:

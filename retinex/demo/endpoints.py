@@ -55,7 +55,8 @@ def add_endpoints(settings: Settings) -> None:
         Returns:
             the output of each experiment as PNG, and details by experiment: seconds (an equal share
             of those that ran together), device and why nothing faster was chosen, how many
-            experiments ran together, and PSNR and SSIM if there is a reference.
+            experiments ran together, and, if there is a reference, PSNR (psnr_gt_mean: once
+            brightness is matched) and SSIM.
         """
         opened = open_upload(photo, settings)
         truth = open_reference(reference, opened, settings)

@@ -23,10 +23,13 @@ TITLE = "Dark photos, brought to light"
 INTRO = f"""\
 # {TITLE}
 
-Drop in a dark photo: five neural networks take it apart into what things look like, the
-**reflectance**, and the light on them, the **illumination**, and turn up the light. One is our own,
-four are [RetinexNet](https://arxiv.org/abs/1808.04560) as a student study trained it. Their scores
-are of dark indoor photos of the dataset [LOL](https://daooshee.github.io/BMVC2018website/).
+Drop in a dark photo: neural networks take it apart into what things look like, the **reflectance**,
+and the light on them, the **illumination**, and turn up the light.
+"""
+NETWORKS = """\
+Five networks, stage by stage: one is our own, four are
+[RetinexNet](https://arxiv.org/abs/1808.04560) as a student study trained it. Scores are of dark
+indoor photos of the dataset [LOL](https://daooshee.github.io/BMVC2018website/).
 """
 BEFORE_AFTER = "Before | after"
 PHOTO_NOTES = """\
@@ -138,6 +141,7 @@ def lay_out_page(status_line: str, example_photos: Sequence[Path]) -> Page:
         with gr.Column(elem_id="adjust", min_width=280):
             controls = add_controls()
             reference = add_reference_input()
+    gr.Markdown(NETWORKS)
     facts: dict[str, gr.HTML] = {}
     colour_maps: dict[Stage, gr.Checkbox] = {}
     with gr.Tabs(selected=Stage.OUTPUT.value, overflow_behavior="wrap", elem_id="stages"):

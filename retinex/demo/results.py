@@ -282,15 +282,15 @@ def compare_with_reference(output: Pixels, reference: Pixels | None) -> dict[str
     """Score an output by a reference of its shape, (h, w, 3) uint8.
 
     Returns:
-        "psnr" in dB (inf if they are equal) and "ssim", which pictures below 7×7 pixels don't have;
-        nothing without a reference.
+        "psnr" and, once brightness is matched, "psnr_gt_mean" in dB (inf if they are equal), and
+        "ssim", which pictures below 7×7 pixels don't have; nothing without a reference.
     """
     if reference is None:
         return {}
     # Loads SciPy, which only those with a reference wait for.
-    from retinex.metrics import SSIM_WINDOW, psnr, ssim
+    from retinex.metrics import SSIM_WINDOW, psnr, psnr_gt_mean, ssim
 
-    scores = {"psnr": psnr(output, reference)}
+    scores = {"psnr": psnr(output, reference), "psnr_gt_mean": psnr_gt_mean(output, reference)}
     if min(output.shape[:2]) >= SSIM_WINDOW:
         scores["ssim"] = ssim(output, reference)
     return scores
