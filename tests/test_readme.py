@@ -154,7 +154,7 @@ def test_epochs_and_hours_of_plus_are_those_of_its_logs() -> None:
             seconds = [float(row["seconds"]) for row in csv.DictReader(stream)]
         epochs += len(seconds)
         hours += len(seconds) * median(seconds) / 3600
-    assert f"`retinex_plus` {epochs}," in README
+    assert f"`retinex_plus` for {epochs}." in README
     assert f"{hours:.1f} h (`retinex_plus`)" in README
     assert f"`retinex_plus` for {epochs}." in (ROOT / "CHANGELOG.md").read_text()
 
