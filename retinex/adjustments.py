@@ -91,7 +91,7 @@ def denoise_reflectance(reflectance: Pixels, illumination: Pixels, strength: flo
     """Take noise out of the reflectance in proportion to darkness, as the paper asks for.
 
     R = S / I: where I is small, the division amplifies the noise of the photo S (Wei et al.,
-    BMVC 2018, section 3.3). So the contrast taken for noise is NOISE / I, in a guided filter (He
+    BMVC 2018). So the contrast taken for noise is NOISE / I, in a guided filter (He
     et al., "Guided Image Filtering", TPAMI 2013): brightness guides itself, then the colours.
     What it changes counts in full at I = 0 and, linearly less, not at all from `BRIGHT` up.
 

@@ -90,7 +90,7 @@ def start_at_one(output_conv: nn.Conv2d) -> None:
 
 
 class DecomNet(nn.Module):
-    """Splits a photo into reflectance and illumination at full size (paper, section 3.1)."""
+    """Splits a photo into reflectance and illumination at full size."""
 
     white: float = 1.0
     """Value of white in the photos it takes; `retinex.training.rewrites` changes it."""
