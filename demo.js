@@ -118,7 +118,7 @@
 
     function goToResult(photo) {
         const source = photo.querySelector("img")?.src ?? "";
-        if (source === chosen) return;
+        if (source === chosen || source === NO_PREVIEW) return;
         chosen = source;
         if (chosen && isNarrow.matches) document.querySelector("#look").scrollIntoView();
     }
