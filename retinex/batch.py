@@ -174,11 +174,12 @@ def _list_files(root: Path, out: Path) -> Iterable[Path]:
 
 def _stem(name: Path) -> str:
     """Return a file's name without the extension of a picture; other dots are the name's own."""
-    return name.stem if name.suffix.lower() in _picture_extensions() else name.name
+    return name.stem if _is_named_as_picture(name) else name.name
 
 
-def _picture_extensions() -> set[str]:
-    return PHOTO_EXTENSIONS | Image.registered_extensions().keys()
+def _is_named_as_picture(name: Path) -> bool:
+    extension = name.suffix.lower()
+    return extension in PHOTO_EXTENSIONS or extension in Image.registered_extensions()
 
 
 def _why_left_alone(file: Path, name: Path) -> str:
@@ -192,7 +193,7 @@ def _why_left_alone(file: Path, name: Path) -> str:
 def _is_file_to_write(out: Path, inputs: Sequence[Path], file_format: Format) -> bool:
     if out.is_dir():
         return False
-    if out.suffix.lower() not in _picture_extensions():
+    if not _is_named_as_picture(out):
         if out.suffix[1:].isalpha() and len(inputs) == 1 and inputs[0].is_file():
             raise BatchError(
                 f"{out} doesn't end as a photo does, such as in .jpg; if it is to be a folder, "

@@ -317,7 +317,8 @@ def is_gray(rgb: Pixels) -> bool:
 
 def remove_colour(rgb: Pixels) -> None:
     """Set the channels of a picture, (h, w, 3), to its luma (`LUMA`), in place."""
-    rgb[:] = np.asarray(Image.fromarray(rgb).convert("L"))[:, :, None]
+    for rows in split_rows(len(rgb)):
+        rgb[rows] = np.asarray(Image.fromarray(rgb[rows]).convert("L"))[:, :, None]
 
 
 def split_rows(height: int) -> Iterator[slice]:

@@ -500,7 +500,7 @@ def test_evaluation_works_without_pytorch(pairs: Path, tmp_path: Path, checkpoin
     code = f"""
 import sys
 {block}
-from retinex.command_line import choose_evaluation_folder, main
+from retinex.command_line import main
 assert main({arguments!r}) == 0
 assert "torch" not in sys.modules
 """
